@@ -1,0 +1,620 @@
+//! The canonical encoding of values: one value has exactly one encoding.
+//!
+//! | first byte | type | then |
+//! | --- | --- | --- |
+//! | 0 | nil | |
+//! | 1, 2 | false, true | |
+//! | 3 | int | zigzag, LEB128 in the fewest bytes |
+//! | 4 | float | 8 bytes, big-endian; one NaN |
+//! | 5 | text | length as LEB128, UTF-8 |
+//! | 6 | bytes | length as LEB128, bytes |
+//! | 7 | list | count in 4 bytes, big-endian, then the items |
+//! | 8 | map | count in 4 bytes, big-endian, then key (as the rest of a text) and value, sorted by key bytes |
+
+use std::fmt::Write;
+
+use crate::error::{Error, ErrorKind, Result, shorten};
+use crate::value::{IntoValue, ValueType};
+
+/// The longest canonical encoding of a value, in bytes (16 MiB).
+pub const MAX_VALUE_BYTES: usize = 16 << 20;
+
+/// How deep lists and maps may nest; a scalar has depth 0.
+pub const MAX_DEPTH: usize = 128;
+
+const NIL: u8 = 0;
+const FALSE: u8 = 1;
+const TRUE: u8 = 2;
+const INT: u8 = 3;
+const FLOAT: u8 = 4;
+const TEXT: u8 = 5;
+const BYTES: u8 = 6;
+const LIST: u8 = 7;
+const MAP: u8 = 8;
+
+/// The one bit pattern under which every NaN is stored.
+const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
+
+/// A value in its canonical encoding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Encoded(Vec<u8>);
+
+impl Encoded {
+    /// Encodes a value.
+    pub fn new(value: impl IntoValue) -> Result<Encoded> {
+        let mut encoder = Encoder::new();
+        value.encode(&mut encoder)?;
+        encoder.finish()
+    }
+
+    /// The canonical bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Writes one value, piece by piece, and names the path to whatever cannot be stored.
+#[derive(Debug, Default)]
+pub struct Encoder {
+    out: Vec<u8>,
+    open: Vec<Open>,
+    done: bool,
+}
+
+#[derive(Debug)]
+enum Open {
+    List { start: usize, count: u32 },
+    Map { start: usize, entries: Vec<MapEntry>, expects_value: bool },
+}
+
+/// Where an entry of a map under construction lies; its end is the start of the next.
+#[derive(Clone, Copy, Debug)]
+struct MapEntry {
+    start: usize,
+    key_start: usize,
+    key_end: usize,
+}
+
+impl Encoder {
+    /// An encoder with nothing written.
+    pub fn new() -> Encoder {
+        Encoder::default()
+    }
+
+    /// Writes nil.
+    pub fn nil(&mut self) -> Result<()> {
+        self.scalar(NIL, &[])
+    }
+
+    /// Writes a truth value.
+    pub fn bool(&mut self, value: bool) -> Result<()> {
+        self.scalar(if value { TRUE } else { FALSE }, &[])
+    }
+
+    /// Writes an int.
+    pub fn int(&mut self, value: i64) -> Result<()> {
+        self.begin_value()?;
+        self.out.push(INT);
+        self.leb128(((value << 1) ^ (value >> 63)) as u64);
+        self.end_value()
+    }
+
+    /// Writes a float.
+    pub fn float(&mut self, value: f64) -> Result<()> {
+        let bits = if value.is_nan() { NAN_BITS } else { value.to_bits() };
+        self.scalar(FLOAT, &bits.to_be_bytes())
+    }
+
+    /// Writes text.
+    pub fn text(&mut self, value: &str) -> Result<()> {
+        self.sized(TEXT, value.as_bytes())
+    }
+
+    /// Writes bytes.
+    pub fn bytes(&mut self, value: &[u8]) -> Result<()> {
+        self.sized(BYTES, value)
+    }
+
+    /// Starts a list; its items follow, then [`end`](Encoder::end).
+    pub fn begin_list(&mut self) -> Result<()> {
+        self.begin_value()?;
+        self.check_depth()?;
+        self.out.push(LIST);
+        self.open.push(Open::List { start: self.out.len(), count: 0 });
+        self.out.extend_from_slice(&[0; 4]);
+        self.check_size()
+    }
+
+    /// Starts a map; for each entry follow [`key`](Encoder::key) and a value, then [`end`](Encoder::end).
+    pub fn begin_map(&mut self) -> Result<()> {
+        self.begin_value()?;
+        self.check_depth()?;
+        self.out.push(MAP);
+        let start = self.out.len();
+        self.open.push(Open::Map { start, entries: Vec::new(), expects_value: false });
+        self.out.extend_from_slice(&[0; 4]);
+        self.check_size()
+    }
+
+    /// Writes the key of the next map entry. Of equal keys the last one counts.
+    pub fn key(&mut self, key: &str) -> Result<()> {
+        let start = self.out.len();
+        match self.open.last() {
+            Some(Open::Map { expects_value: false, .. }) => {}
+            _ => return Err(self.misuse("a key belongs into a map, before its value")),
+        }
+        self.leb128(key.len() as u64);
+        let key_start = self.out.len();
+        self.check_room(key.len())?;
+        self.out.extend_from_slice(key.as_bytes());
+        let entry = MapEntry { start, key_start, key_end: self.out.len() };
+        if let Some(Open::Map { entries, expects_value, .. }) = self.open.last_mut() {
+            entries.push(entry);
+            *expects_value = true;
+        }
+        Ok(())
+    }
+
+    /// Ends the innermost open list or map.
+    pub fn end(&mut self) -> Result<()> {
+        match self.open.pop() {
+            Some(Open::List { start, count }) => {
+                self.out[start..start + 4].copy_from_slice(&count.to_be_bytes());
+            }
+            Some(Open::Map { start, entries, expects_value: false }) => {
+                let count = self.sort_map(start, entries);
+                self.out[start..start + 4].copy_from_slice(&count.to_be_bytes());
+            }
+            _ => return Err(self.misuse("nothing to end here")),
+        }
+        self.end_value()
+    }
+
+    /// Writes a value that was encoded before.
+    pub fn encoded(&mut self, value: &Encoded) -> Result<()> {
+        if self.open.is_empty() {
+            self.begin_value()?;
+            self.out.extend_from_slice(&value.0);
+            return self.end_value();
+        }
+        // Inside a container the depth has to be counted anew.
+        self.copy(&mut Reader::new(&value.0))
+    }
+
+    fn copy(&mut self, reader: &mut Reader<'_>) -> Result<()> {
+        match reader.token()? {
+            Token::Nil => self.nil(),
+            Token::Bool(bool) => self.bool(bool),
+            Token::Int(int) => self.int(int),
+            Token::Float(float) => self.float(float),
+            Token::Text(text) => self.text(text),
+            Token::Bytes(bytes) => self.bytes(bytes),
+            Token::List(count) => {
+                self.begin_list()?;
+                for _ in 0..count {
+                    self.copy(reader)?;
+                }
+                self.end()
+            }
+            Token::Map(count) => {
+                self.begin_map()?;
+                for _ in 0..count {
+                    self.key(reader.key()?)?;
+                    self.copy(reader)?;
+                }
+                self.end()
+            }
+        }
+    }
+
+    /// The finished value.
+    pub fn finish(self) -> Result<Encoded> {
+        if !self.done {
+            return Err(self.misuse("the value is not complete"));
+        }
+        Ok(Encoded(self.out))
+    }
+
+    /// An `invalid_value` at the present place, for what a binding cannot convert:
+    /// `error("a set cannot be stored")` → `value["tags"][2]: a set cannot be stored`.
+    pub fn error(&self, problem: &str) -> Error {
+        Error::value(format!("{}: {problem}", self.path()))
+    }
+
+    /// An `invalid_value` at the present place for an integer outside signed 64 bit.
+    pub fn int_out_of_range(&self, int: impl std::fmt::Display) -> Error {
+        let path = self.path();
+        Error::int_out_of_range(format!("{path}: the int {int} does not fit into signed 64 bit"))
+    }
+
+    fn path(&self) -> String {
+        let mut path = String::from("value");
+        for open in &self.open {
+            // Writing to a String cannot fail.
+            let _ = match open {
+                Open::List { count, .. } => write!(path, "[{count}]"),
+                Open::Map { entries, expects_value: true, .. } => match entries.last() {
+                    Some(entry) => {
+                        let key = shorten(&self.out[entry.key_start..entry.key_end]);
+                        write!(path, "[{key}]")
+                    }
+                    None => Ok(()),
+                },
+                Open::Map { .. } => Ok(()),
+            };
+            if path.len() > 400 {
+                path.push('…');
+                break;
+            }
+        }
+        path
+    }
+
+    fn misuse(&self, problem: &str) -> Error {
+        Error::new(ErrorKind::Internal, format!("encoder: {problem}"))
+    }
+
+    fn scalar(&mut self, tag: u8, payload: &[u8]) -> Result<()> {
+        self.begin_value()?;
+        self.out.push(tag);
+        self.out.extend_from_slice(payload);
+        self.end_value()
+    }
+
+    fn sized(&mut self, tag: u8, payload: &[u8]) -> Result<()> {
+        self.begin_value()?;
+        self.check_room(payload.len())?;
+        self.out.push(tag);
+        self.leb128(payload.len() as u64);
+        self.out.extend_from_slice(payload);
+        self.end_value()
+    }
+
+    fn leb128(&mut self, mut number: u64) {
+        while number >= 0x80 {
+            self.out.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.out.push(number as u8);
+    }
+
+    fn begin_value(&mut self) -> Result<()> {
+        match self.open.last() {
+            None if self.done => Err(self.misuse("the value is complete")),
+            Some(Open::Map { expects_value: false, .. }) => Err(self.misuse("a key is missing")),
+            _ => Ok(()),
+        }
+    }
+
+    fn end_value(&mut self) -> Result<()> {
+        self.check_size()?;
+        match self.open.last_mut() {
+            None => self.done = true,
+            Some(Open::List { count, .. }) => *count += 1,
+            Some(Open::Map { expects_value, .. }) => *expects_value = false,
+        }
+        Ok(())
+    }
+
+    fn check_depth(&self) -> Result<()> {
+        if self.open.len() >= MAX_DEPTH {
+            return Err(self.error(&format!("nested deeper than {MAX_DEPTH}, or a cycle")));
+        }
+        Ok(())
+    }
+
+    fn check_size(&self) -> Result<()> {
+        self.check_room(0)
+    }
+
+    fn check_room(&self, more: usize) -> Result<()> {
+        if self.out.len().saturating_add(more) > MAX_VALUE_BYTES {
+            return Err(self.error(&format!("the value is larger than {MAX_VALUE_BYTES} bytes")));
+        }
+        Ok(())
+    }
+
+    /// Brings a map's entries into the order of their keys' bytes; the last of equal keys stays.
+    fn sort_map(&mut self, start: usize, entries: Vec<MapEntry>) -> u32 {
+        let key = |out: &Vec<u8>, entry: &MapEntry| -> std::ops::Range<usize> {
+            debug_assert!(entry.key_end <= out.len());
+            entry.key_start..entry.key_end
+        };
+        let sorted = entries
+            .windows(2)
+            .all(|pair| self.out[key(&self.out, &pair[0])] < self.out[key(&self.out, &pair[1])]);
+        if sorted {
+            return entries.len() as u32;
+        }
+        let mut order: Vec<(MapEntry, usize)> = Vec::with_capacity(entries.len());
+        for (at, entry) in entries.iter().enumerate() {
+            let end = entries.get(at + 1).map_or(self.out.len(), |next| next.start);
+            order.push((*entry, end));
+        }
+        // Stable: among equal keys the last written comes last, and only it is kept.
+        order.sort_by(|(a, _), (b, _)| {
+            self.out[key(&self.out, a)].cmp(&self.out[key(&self.out, b)])
+        });
+        let mut map = Vec::with_capacity(self.out.len() - start - 4);
+        let mut count = 0;
+        for (at, (entry, end)) in order.iter().enumerate() {
+            let repeated = order.get(at + 1).is_some_and(|(next, _)| {
+                self.out[key(&self.out, next)] == self.out[key(&self.out, entry)]
+            });
+            if !repeated {
+                map.extend_from_slice(&self.out[entry.start..*end]);
+                count += 1;
+            }
+        }
+        self.out.truncate(start + 4);
+        self.out.extend_from_slice(&map);
+        count
+    }
+}
+
+/// One piece of a value. A list is followed by its items, a map by its keys and values in turn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Token<'a> {
+    /// No value.
+    Nil,
+    /// A truth value.
+    Bool(bool),
+    /// An int.
+    Int(i64),
+    /// A float.
+    Float(f64),
+    /// Text.
+    Text(&'a str),
+    /// Bytes.
+    Bytes(&'a [u8]),
+    /// A list of this many items.
+    List(usize),
+    /// A map of this many entries.
+    Map(usize),
+}
+
+/// Reads a value piece by piece, without copying. Never panics, whatever the bytes.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+    /// Items still to come in each open container (a map's entries count twice).
+    open: Vec<usize>,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
+        Reader { rest: bytes, open: Vec::new() }
+    }
+
+    /// The next piece; `corrupt` where there is none.
+    pub fn token(&mut self) -> Result<Token<'a>> {
+        self.count_item();
+        let tag = self.byte()?;
+        Ok(match tag {
+            NIL => Token::Nil,
+            FALSE => Token::Bool(false),
+            TRUE => Token::Bool(true),
+            INT => {
+                let zigzag = self.leb128()?;
+                Token::Int((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
+            }
+            FLOAT => {
+                let bits = u64::from_be_bytes(self.array()?);
+                Token::Float(f64::from_bits(bits))
+            }
+            TEXT => Token::Text(self.str()?),
+            BYTES => {
+                let length = self.length()?;
+                Token::Bytes(self.take(length)?)
+            }
+            LIST => Token::List(self.container(1)?),
+            MAP => Token::Map(self.container(2)?),
+            _ => return Err(corrupt("unknown type")),
+        })
+    }
+
+    /// The key of the next map entry.
+    pub fn key(&mut self) -> Result<&'a str> {
+        self.count_item();
+        self.str()
+    }
+
+    fn count_item(&mut self) {
+        while let Some(left) = self.open.last_mut() {
+            if *left > 0 {
+                *left -= 1;
+                return;
+            }
+            self.open.pop();
+        }
+    }
+
+    fn container(&mut self, pieces_per_item: usize) -> Result<usize> {
+        let count = u32::from_be_bytes(self.array()?) as usize;
+        // Every piece has at least one byte: a count that cannot be true is found before anyone allocates for it.
+        let pieces = count.checked_mul(pieces_per_item).ok_or_else(|| corrupt("count"))?;
+        if pieces > self.rest.len() {
+            return Err(corrupt("the count is larger than what follows"));
+        }
+        while self.open.last() == Some(&0) {
+            self.open.pop();
+        }
+        if self.open.len() >= MAX_DEPTH {
+            return Err(corrupt("nested too deep"));
+        }
+        self.open.push(pieces);
+        Ok(count)
+    }
+
+    fn byte(&mut self) -> Result<u8> {
+        let (first, rest) = self.rest.split_first().ok_or_else(|| corrupt("it ends too early"))?;
+        self.rest = rest;
+        Ok(*first)
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8]> {
+        let (taken, rest) =
+            self.rest.split_at_checked(length).ok_or_else(|| corrupt("it ends too early"))?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let (taken, rest) =
+            self.rest.split_first_chunk().ok_or_else(|| corrupt("it ends too early"))?;
+        self.rest = rest;
+        Ok(*taken)
+    }
+
+    fn leb128(&mut self) -> Result<u64> {
+        let mut number = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            let bits = u64::from(byte & 0x7f);
+            if (bits << shift) >> shift != bits {
+                return Err(corrupt("a number is too large"));
+            }
+            number |= bits << shift;
+            if byte & 0x80 == 0 {
+                if byte == 0 && shift > 0 {
+                    return Err(corrupt("a number is not in its shortest form"));
+                }
+                return Ok(number);
+            }
+        }
+        Err(corrupt("a number is too long"))
+    }
+
+    fn length(&mut self) -> Result<usize> {
+        usize::try_from(self.leb128()?).map_err(|_| corrupt("a length is too large"))
+    }
+
+    fn str(&mut self) -> Result<&'a str> {
+        let length = self.length()?;
+        std::str::from_utf8(self.take(length)?).map_err(|_| corrupt("text is not UTF-8"))
+    }
+}
+
+/// Checks bytes from outside: exactly one value in its one canonical encoding.
+pub fn decode(bytes: &[u8]) -> Result<Encoded> {
+    let mut encoder = Encoder::new();
+    encoder.copy(&mut Reader::new(bytes)).map_err(|_| corrupt("it is malformed"))?;
+    let encoded = encoder.finish()?;
+    if encoded.0 != bytes {
+        return Err(corrupt("it is not in its canonical form"));
+    }
+    Ok(encoded)
+}
+
+/// The type of an encoded value, from its first byte.
+pub(crate) fn type_of(encoded: &[u8]) -> ValueType {
+    match encoded.first() {
+        Some(&(FALSE | TRUE)) => ValueType::Bool,
+        Some(&INT) => ValueType::Int,
+        Some(&FLOAT) => ValueType::Float,
+        Some(&TEXT) => ValueType::Text,
+        Some(&BYTES) => ValueType::Bytes,
+        Some(&LIST) => ValueType::List,
+        Some(&MAP) => ValueType::Map,
+        _ => ValueType::Nil,
+    }
+}
+
+fn corrupt(what: &str) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("an encoded value is damaged: {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Value;
+    use proptest::prelude::*;
+
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Nil),
+            any::<bool>().prop_map(Value::Bool),
+            any::<i64>().prop_map(Value::Int),
+            any::<u64>().prop_map(|bits| Value::Float(f64::from_bits(bits))),
+            "\\PC{0,8}".prop_map(Value::Text),
+            prop::collection::vec(any::<u8>(), 0..9).prop_map(Value::Bytes),
+        ];
+        leaf.prop_recursive(4, 32, 4, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..4).prop_map(Value::List),
+                prop::collection::btree_map("\\PC{0,4}", inner, 0..4).prop_map(Value::Map),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn values_come_back_as_they_went_in(value in values()) {
+            let encoded = Encoded::new(&value).unwrap();
+            prop_assert_eq!(decode(encoded.as_bytes()).unwrap(), encoded.clone());
+            prop_assert_eq!(Value::try_from(encoded).unwrap(), value);
+        }
+
+        #[test]
+        fn any_bytes_are_one_value_or_corrupt(bytes in prop::collection::vec(0u8..12, 0..40)) {
+            match decode(&bytes) {
+                Ok(encoded) => prop_assert_eq!(encoded.as_bytes(), &bytes[..]),
+                Err(error) => prop_assert_eq!(error.kind(), ErrorKind::Corrupt),
+            }
+        }
+    }
+
+    #[test]
+    fn maps_are_sorted_and_the_last_of_equal_keys_counts() {
+        let mut encoder = Encoder::new();
+        encoder.begin_map().unwrap();
+        for (key, value) in [("b", 1), ("a", 2), ("b", 3), ("", 4)] {
+            encoder.key(key).unwrap();
+            encoder.int(value).unwrap();
+        }
+        encoder.end().unwrap();
+        let encoded = encoder.finish().unwrap();
+        assert_eq!(decode(encoded.as_bytes()).unwrap(), encoded);
+        let Value::Map(map) = Value::try_from(encoded).unwrap() else { panic!("a map") };
+        let entries: Vec<_> = map.iter().map(|(key, value)| (key.as_str(), value)).collect();
+        assert_eq!(entries, [("", &Value::Int(4)), ("a", &Value::Int(2)), ("b", &Value::Int(3))]);
+    }
+
+    #[test]
+    fn depth_128_is_the_deepest() {
+        let nested = |depth| (0..depth).fold(Value::Nil, |inner, _| Value::List(vec![inner]));
+        assert!(Encoded::new(&nested(128)).is_ok());
+        let error = Encoded::new(&nested(129)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidValue);
+        assert!(error.message().starts_with("value[0][0]"));
+        // Siblings do not add up.
+        let wide = Value::List(vec![nested(127), nested(127)]);
+        let encoded = Encoded::new(&wide).unwrap();
+        assert_eq!(Value::try_from(encoded).unwrap(), wide);
+    }
+
+    #[test]
+    fn errors_name_the_path() {
+        let mut encoder = Encoder::new();
+        encoder.begin_map().unwrap();
+        encoder.key("tags").unwrap();
+        encoder.begin_list().unwrap();
+        encoder.nil().unwrap();
+        assert_eq!(encoder.error("no").message(), "value[\"tags\"][1]: no");
+        assert_eq!(encoder.finish().unwrap_err().kind(), ErrorKind::Internal);
+    }
+
+    #[test]
+    fn damaged_lengths_are_found_before_anything_is_allocated() {
+        for bytes in [&[LIST, 0xff, 0xff, 0xff, 0xff][..], &[TEXT, 0xff, 0xff, 0xff, 0x7f], &[]] {
+            assert_eq!(decode(bytes).unwrap_err().kind(), ErrorKind::Corrupt);
+        }
+    }
+
+    #[test]
+    fn values_over_16_mib_are_refused() {
+        let error = Encoded::new("x".repeat(MAX_VALUE_BYTES)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidValue);
+        assert!(Encoded::new("x".repeat(MAX_VALUE_BYTES - 16)).is_ok());
+    }
+}

@@ -1,0 +1,183 @@
+//! What a read hands out.
+
+use std::fmt;
+
+use serde::de::DeserializeOwned;
+
+use crate::codec::{Reader, Token, type_of};
+use crate::error::{Result, shorten};
+use crate::key::Key;
+use crate::lock::{Holder, NEVER};
+use crate::record::Record;
+use crate::serde_value::from_value;
+use crate::value::{Value, ValueType};
+use crate::version::Version;
+
+/// A snapshot of a key as it was when it was read. Later changes do not show in it.
+#[derive(Clone)]
+pub struct Entry {
+    record: Record,
+    /// The wall clock at the read; only meaningful for an entry that expires.
+    read_at: u64,
+    locked: bool,
+}
+
+impl Entry {
+    pub(crate) fn new(record: Record, read_at: u64, locked: bool) -> Entry {
+        Entry { record, read_at, locked }
+    }
+
+    /// The key's bytes.
+    pub fn key_bytes(&self) -> &[u8] {
+        self.record.key()
+    }
+
+    /// A copy of the key.
+    pub fn key(&self) -> Key {
+        Key::new(self.record.key())
+    }
+
+    /// A copy of the value.
+    pub fn value(&self) -> Value {
+        // The table holds only what the encoder wrote.
+        let value = Value::read(&mut self.reader());
+        debug_assert!(value.is_ok());
+        value.unwrap_or_default()
+    }
+
+    /// The value as a type of your own; a mismatch is `invalid_value`.
+    pub fn value_as<T: DeserializeOwned>(&self) -> Result<T> {
+        from_value(self.value())
+    }
+
+    /// The type of the value.
+    pub fn value_type(&self) -> ValueType {
+        type_of(self.record.encoded())
+    }
+
+    /// The value if it is text, without copying it.
+    pub fn as_str(&self) -> Option<&str> {
+        match self.reader().token() {
+            Ok(Token::Text(text)) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The value if it is bytes, without copying them.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        match self.reader().token() {
+            Ok(Token::Bytes(bytes)) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The value if it is an int.
+    pub fn as_int(&self) -> Option<i64> {
+        match self.reader().token() {
+            Ok(Token::Int(int)) => Some(int),
+            _ => None,
+        }
+    }
+
+    /// The value if it is a float.
+    pub fn as_float(&self) -> Option<f64> {
+        match self.reader().token() {
+            Ok(Token::Float(float)) => Some(float),
+            _ => None,
+        }
+    }
+
+    /// The value if it is a bool.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self.reader().token() {
+            Ok(Token::Bool(bool)) => Some(bool),
+            _ => None,
+        }
+    }
+
+    /// The value piece by piece, without copying it.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader::new(self.record.encoded())
+    }
+
+    /// The value in its canonical encoding.
+    pub fn encoded(&self) -> &[u8] {
+        self.record.encoded()
+    }
+
+    /// The owner: the node whose put created this value.
+    pub fn node(&self) -> &str {
+        &self.record.writer().name
+    }
+
+    /// When the value was put, in nanoseconds since the Unix epoch.
+    pub fn time(&self) -> u64 {
+        self.record.time()
+    }
+
+    /// When the entry expires, in nanoseconds since the Unix epoch; `None`: never.
+    pub fn exp(&self) -> Option<u64> {
+        Some(self.record.exp()).filter(|exp| *exp != NEVER)
+    }
+
+    /// How long the entry had left when it was read; `None`: for ever.
+    pub fn expires_in(&self) -> Option<std::time::Duration> {
+        let exp = self.exp()?;
+        Some(std::time::Duration::from_nanos(exp.saturating_sub(self.read_at)))
+    }
+
+    /// Whether somebody held the key's lock.
+    pub fn is_locked(&self) -> bool {
+        self.locked
+    }
+
+    /// Who held the lock; `None` if nobody.
+    pub fn holder(&self) -> Option<Holder> {
+        self.record.lock().filter(|_| self.locked).map(|lock| lock.holder())
+    }
+
+    /// The fence of the key's last lock; `None` if it was never locked.
+    pub fn fence(&self) -> Option<u64> {
+        self.record.lock().map(|lock| lock.fence)
+    }
+
+    /// The version of the value.
+    pub fn version(&self) -> Version {
+        self.record.version()
+    }
+
+    /// The entry as it is once its removal has ended the lock.
+    pub(crate) fn without_lock(self) -> Entry {
+        Entry { locked: false, ..self }
+    }
+}
+
+/// Every field is equal, the lock included.
+impl PartialEq for Entry {
+    fn eq(&self, other: &Entry) -> bool {
+        self.key_bytes() == other.key_bytes()
+            && self.encoded() == other.encoded()
+            && self.version() == other.version()
+            && self.exp() == other.exp()
+            && self.node() == other.node()
+            && self.locked == other.locked
+            && self.holder() == other.holder()
+            && self.fence() == other.fence()
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("key", &format_args!("{}", shorten(self.key_bytes())))
+            .field("value", &self.value())
+            .field("node", &self.node())
+            .field("time", &self.time())
+            .field("exp", &self.exp())
+            .field("lock", &self.locked)
+            .field("holder", &self.holder())
+            .field("fence", &self.fence())
+            .field("version", &format_args!("{}", self.version()))
+            .finish()
+    }
+}

@@ -1,0 +1,32 @@
+//! Notices that this process is a fork: threads do not survive it, and locks may be held by those that are gone.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How many forks lie between the first process and this one.
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+pub(crate) fn generation() -> u64 {
+    GENERATION.load(Ordering::Relaxed)
+}
+
+/// Counts forks from now on.
+#[cfg(unix)]
+pub(crate) fn watch() {
+    use std::sync::Once;
+    static REGISTERED: Once = Once::new();
+
+    extern "C" fn in_child() {
+        GENERATION.fetch_add(1, Ordering::Relaxed);
+    }
+
+    REGISTERED.call_once(|| {
+        // SAFETY: the handler is a plain function that lives as long as the program and only adds to
+        // an atomic, which is safe in a forked child of a process with threads. Failure (no memory)
+        // leaves forks unnoticed and harms nothing else.
+        #[allow(unsafe_code)]
+        let _ = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    });
+}
+
+#[cfg(not(unix))]
+pub(crate) fn watch() {}

@@ -1,0 +1,255 @@
+//! Locks that are being waited for, on a thread, through a callback or as futures.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::entry::Entry;
+use crate::error::{Error, ErrorKind, Result, shorten};
+use crate::guard::{GuardPlan, LockGuard};
+use crate::lock::NEVER;
+use crate::registry::core::Core;
+use crate::table::mutation::{Action, Applied, LockRequest, Mutation, Outcome, Wait};
+
+/// A wait for a lock, in the queue or already decided. Dropping it gives the place, or the lock, back.
+struct Pending {
+    core: Arc<Core>,
+    key: Box<[u8]>,
+    request: LockRequest,
+    id: u64,
+    deadline: u64,
+    outcome: Arc<Outcome>,
+    taken: bool,
+}
+
+impl Pending {
+    fn start(
+        core: &Arc<Core>,
+        key: &[u8],
+        id: u64,
+        request: LockRequest,
+        wait: u64,
+    ) -> Result<Pending> {
+        let deadline = match wait {
+            0 => 0,
+            NEVER => NEVER,
+            wait => core.table.clock.mono().saturating_add(wait).min(NEVER - 1),
+        };
+        let pending = Pending {
+            core: core.clone(),
+            key: key.into(),
+            request,
+            id,
+            deadline,
+            outcome: Arc::new(Outcome::new()),
+            taken: false,
+        };
+        let wait = (wait > 0).then(|| pending.wait());
+        let conditions = pending.request.conditions();
+        let action = Action::Lock(&pending.request, wait);
+        match core.table.apply(&Mutation { key: &pending.key, conditions, action }) {
+            Ok(applied) if applied.waiting => {}
+            result => pending.outcome.set(result),
+        }
+        Ok(pending)
+    }
+
+    fn wait(&self) -> Wait<'_> {
+        Wait { id: self.id, deadline: self.deadline, outcome: &self.outcome }
+    }
+
+    fn take(&mut self) -> Option<Result<Applied>> {
+        let result = self.outcome.take();
+        self.taken |= result.is_some();
+        result
+    }
+
+    /// Waits in real time, at most `timeout`; `None`: undecided.
+    fn wait_for(&mut self, timeout: Duration) -> Option<Result<Applied>> {
+        let result = self.outcome.wait(Some(timeout));
+        self.taken |= result.is_some();
+        result
+    }
+
+    /// Waits until it is decided.
+    fn block(mut self) -> Result<Applied> {
+        let clock: &Clock = &self.core.table.clock;
+        let real_deadline = !clock.is_manual() && self.deadline != NEVER;
+        loop {
+            let timeout = if real_deadline {
+                let left = self.deadline.saturating_sub(clock.mono());
+                // The sweeper ends the wait in time; this is for the case that it cannot.
+                Some(Duration::from_nanos(left) + Duration::from_millis(20))
+            } else {
+                None
+            };
+            if let Some(result) = self.outcome.wait(timeout) {
+                self.taken = true;
+                return result;
+            }
+            if real_deadline && clock.mono() >= self.deadline && self.cancel() {
+                let key = shorten(&self.key);
+                let error = Error::new(ErrorKind::Locked, format!("{key} is locked; retry later"));
+                return Err(error.after_waiting());
+            }
+        }
+    }
+
+    /// Leaves the queue. False: it was decided before.
+    fn cancel(&self) -> bool {
+        self.core.table.cancel(&self.key, self.wait())
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if self.taken || self.core.is_forked() || self.cancel() {
+            return;
+        }
+        // Granted, but nobody will ever know: give it back.
+        if let Some(Ok(Applied { record: Some(record), .. })) = self.outcome.take()
+            && let Some(lock) = record.lock()
+        {
+            let mut conditions = self.request.conditions();
+            (conditions.fence, conditions.version) = (Some(lock.fence), None);
+            let mutation = Mutation { key: &self.key, conditions, action: Action::Unlock };
+            // It may have ended by itself meanwhile.
+            let _ = self.core.table.apply(&mutation);
+        }
+    }
+}
+
+/// A request for a lock that may be waiting, from [`Registry::lock_start`](crate::Registry::lock_start).
+///
+/// Dropping it leaves the queue, or gives back a lock that was granted and not taken.
+pub struct PendingLock(Pending);
+
+impl PendingLock {
+    pub(crate) fn start(
+        core: &Arc<Core>,
+        key: &[u8],
+        request: LockRequest,
+        wait: u64,
+    ) -> Result<PendingLock> {
+        Pending::start(core, key, core.next_id(), request, wait).map(PendingLock)
+    }
+
+    fn finish(core: &Core, result: Result<Applied>) -> Result<Option<Entry>> {
+        Ok(result?.record.map(|record| core.entry(record)))
+    }
+
+    /// Waits until the lock is granted or refused.
+    pub fn block(self) -> Result<Option<Entry>> {
+        let core = self.0.core.clone();
+        PendingLock::finish(&core, self.0.block())
+    }
+
+    /// The result, if it is decided; it is given once.
+    pub fn try_take(&mut self) -> Option<Result<Option<Entry>>> {
+        let result = self.0.take()?;
+        Some(PendingLock::finish(&self.0.core, result))
+    }
+
+    /// Waits in real time for the result, at most this long; it is given once.
+    pub fn wait_for(&mut self, timeout: Duration) -> Option<Result<Option<Entry>>> {
+        let result = self.0.wait_for(timeout)?;
+        Some(PendingLock::finish(&self.0.core, result))
+    }
+
+    /// Calls back when the result is there, at once if it is; replaces an earlier callback.
+    ///
+    /// It is called on whichever thread decided it, with no lock held, and must be quick.
+    pub fn on_ready(&self, callback: impl FnOnce() + Send + 'static) {
+        self.0.outcome.on_ready(Box::new(callback));
+    }
+}
+
+/// A request for a guard that may be waiting, from [`Registry::locked_start`](crate::Registry::locked_start).
+///
+/// Dropping it leaves the queue, or gives back a lock that was granted and not taken.
+pub struct PendingGuard {
+    pending: Pending,
+    plan: Option<GuardPlan>,
+}
+
+impl PendingGuard {
+    pub(crate) fn start(
+        core: &Arc<Core>,
+        key: &[u8],
+        plan: GuardPlan,
+        wait: u64,
+    ) -> Result<PendingGuard> {
+        let pending = Pending::start(core, key, plan.id, plan.request.clone(), wait)?;
+        Ok(PendingGuard { pending, plan: Some(plan) })
+    }
+
+    fn finish(&mut self, result: Result<Applied>) -> Result<LockGuard> {
+        let applied = result?;
+        match self.plan.take() {
+            Some(plan) => plan.finish(&self.pending.core, &self.pending.key, applied),
+            None => Err(Error::new(ErrorKind::Internal, "the guard was taken before")),
+        }
+    }
+
+    /// Waits until the lock is granted or refused.
+    pub fn block(self) -> Result<LockGuard> {
+        let PendingGuard { pending, plan } = self;
+        let (core, key) = (pending.core.clone(), pending.key.clone());
+        let applied = pending.block()?;
+        match plan {
+            Some(plan) => plan.finish(&core, &key, applied),
+            None => Err(Error::new(ErrorKind::Internal, "the guard was taken before")),
+        }
+    }
+
+    /// The result, if it is decided; it is given once.
+    pub fn try_take(&mut self) -> Option<Result<LockGuard>> {
+        let result = self.pending.take()?;
+        Some(self.finish(result))
+    }
+
+    /// Waits in real time for the result, at most this long; it is given once.
+    pub fn wait_for(&mut self, timeout: Duration) -> Option<Result<LockGuard>> {
+        let result = self.pending.wait_for(timeout)?;
+        Some(self.finish(result))
+    }
+
+    /// Calls back when the result is there, at once if it is; replaces an earlier callback.
+    ///
+    /// It is called on whichever thread decided it, with no lock held, and must be quick.
+    pub fn on_ready(&self, callback: impl FnOnce() + Send + 'static) {
+        self.pending.outcome.on_ready(Box::new(callback));
+    }
+}
+
+macro_rules! pending {
+    ($type:ident, $output:ty) => {
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(stringify!($type))
+            }
+        }
+
+        #[cfg(feature = "async")]
+        impl std::future::Future for $type {
+            type Output = $output;
+
+            fn poll(
+                mut self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<$output> {
+                use std::task::Poll;
+                if let Some(result) = self.try_take() {
+                    return Poll::Ready(result);
+                }
+                let waker = cx.waker().clone();
+                self.on_ready(move || waker.wake());
+                Poll::Pending
+            }
+        }
+    };
+}
+
+pending!(PendingLock, Result<Option<Entry>>);
+pending!(PendingGuard, Result<LockGuard>);

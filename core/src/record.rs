@@ -1,0 +1,191 @@
+//! What the table holds for a key: one allocation with header, key and (unless large) value.
+//!
+//! A record never changes; every mutation makes a new one, so a reader's copy is a snapshot.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use triomphe::ThinArc;
+
+use crate::clock::{Now, nanos};
+use crate::lock::{LockRegister, LockState, MAX_LEASE, NEVER};
+use crate::member::Member;
+use crate::version::{Minor, Version};
+
+/// Values up to this size lie inside the record. Larger ones lie apart, so that locking does not copy them.
+const MAX_INLINE: usize = 1024;
+
+#[derive(Clone)]
+pub(crate) struct Record(ThinArc<Header, u8>);
+
+struct Header {
+    time: u64,
+    exp: u64,
+    writer: Arc<Member>,
+    rare: Option<Arc<Rare>>,
+    key_len: u32,
+}
+
+/// What most records do not have.
+#[derive(Clone, Default)]
+struct Rare {
+    lock: Option<LockRegister>,
+    minor: Option<Minor>,
+    /// The newest fence known when the value was put, if it weighs more than the value's own time.
+    fence_epoch: Option<u64>,
+    large: Option<Arc<[u8]>>,
+}
+
+/// What a put makes.
+pub(crate) struct NewValue<'a> {
+    pub key: &'a [u8],
+    pub encoded: &'a [u8],
+    pub time: u64,
+    pub exp: u64,
+    pub writer: Arc<Member>,
+    pub lock: Option<LockRegister>,
+}
+
+impl Record {
+    pub fn new(new: NewValue<'_>) -> Record {
+        let settled = new.time.saturating_sub(nanos(MAX_LEASE));
+        let fence_epoch = new.lock.as_ref().map(|lock| lock.fence).filter(|fence| *fence > settled);
+        let large = (new.encoded.len() > MAX_INLINE).then(|| Arc::from(new.encoded));
+        let inline = if large.is_some() { &[][..] } else { new.encoded };
+        let rare = Rare { lock: new.lock, minor: None, fence_epoch, large };
+        Record::build(new.time, new.exp, new.writer, rare.boxed(), new.key, inline)
+    }
+
+    fn build(
+        time: u64,
+        exp: u64,
+        writer: Arc<Member>,
+        rare: Option<Arc<Rare>>,
+        key: &[u8],
+        inline: &[u8],
+    ) -> Record {
+        thread_local! {
+            static JOINED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        }
+        let header = Header { time, exp, writer, rare, key_len: key.len() as u32 };
+        JOINED.with_borrow_mut(|joined| {
+            joined.clear();
+            joined.extend_from_slice(key);
+            joined.extend_from_slice(inline);
+            Record(ThinArc::from_header_and_slice(header, joined))
+        })
+    }
+
+    /// The same value with another expiry or lock.
+    fn derive(&self, exp: u64, change: impl FnOnce(&mut Rare)) -> Record {
+        let header = &self.0.header.header;
+        let mut rare = header.rare.as_deref().cloned().unwrap_or_default();
+        change(&mut rare);
+        let (key, inline) = self.parts();
+        Record::build(header.time, exp, header.writer.clone(), rare.boxed(), key, inline)
+    }
+
+    pub fn with_lock(&self, lock: LockRegister) -> Record {
+        self.derive(self.exp(), |rare| rare.lock = Some(lock))
+    }
+
+    pub fn with_exp(&self, exp: u64, minor: Minor) -> Record {
+        self.derive(exp, |rare| rare.minor = Some(minor))
+    }
+
+    fn parts(&self) -> (&[u8], &[u8]) {
+        self.0.slice.split_at(self.0.header.header.key_len as usize)
+    }
+
+    pub fn key(&self) -> &[u8] {
+        self.parts().0
+    }
+
+    /// The value in its canonical encoding.
+    pub fn encoded(&self) -> &[u8] {
+        match self.rare().and_then(|rare| rare.large.as_deref()) {
+            Some(large) => large,
+            None => self.parts().1,
+        }
+    }
+
+    pub fn time(&self) -> u64 {
+        self.0.header.header.time
+    }
+
+    /// In nanoseconds since the epoch; [`NEVER`] for none.
+    pub fn exp(&self) -> u64 {
+        self.0.header.header.exp
+    }
+
+    pub fn is_expired(&self, wall: u64) -> bool {
+        self.exp() <= wall
+    }
+
+    pub fn writer(&self) -> &Member {
+        &self.0.header.header.writer
+    }
+
+    fn rare(&self) -> Option<&Rare> {
+        self.0.header.header.rare.as_deref()
+    }
+
+    pub fn lock(&self) -> Option<&LockRegister> {
+        self.rare()?.lock.as_ref()
+    }
+
+    pub fn held_lock(&self, now: Now) -> Option<&LockRegister> {
+        self.lock().filter(|lock| lock.is_held(now))
+    }
+
+    /// The end of a lease that has not ended; [`NEVER`] for none.
+    pub fn lease_end(&self) -> u64 {
+        match self.lock() {
+            Some(lock) if lock.state == LockState::Held => lock.lease_end,
+            _ => NEVER,
+        }
+    }
+
+    pub fn minor(&self) -> Option<Minor> {
+        self.rare()?.minor
+    }
+
+    pub fn version(&self) -> Version {
+        Version { time: self.time(), writer: self.writer().incarnation, minor: self.minor() }
+    }
+
+    /// The first part of the value's stamp: a write that did not know of a lock loses to its holder's.
+    #[cfg(test)]
+    pub fn epoch(&self) -> u64 {
+        let settled = self.time().saturating_sub(nanos(MAX_LEASE));
+        self.rare().and_then(|rare| rare.fence_epoch).unwrap_or(settled)
+    }
+
+    /// Bytes of memory, without what the allocator adds.
+    pub fn size(&self) -> usize {
+        // Two words of the Arc: its count and its length.
+        let own = 2 * size_of::<usize>() + size_of::<Header>() + self.0.slice.len();
+        let rare = self.rare().map_or(0, |rare| {
+            let arc = 2 * size_of::<usize>();
+            let owner = rare.lock.as_ref().and_then(|lock| lock.owner.as_ref());
+            size_of::<Rare>()
+                + arc
+                + rare.large.as_ref().map_or(0, |large| large.len() + arc)
+                + owner.map_or(0, |owner| owner.len() + arc)
+        });
+        own + rare
+    }
+
+    pub fn is_same(&self, other: &Record) -> bool {
+        // The key lies in the allocation and is never empty: its address is the record's own.
+        std::ptr::eq(self.0.slice.as_ptr(), other.0.slice.as_ptr())
+    }
+}
+
+impl Rare {
+    fn boxed(self) -> Option<Arc<Rare>> {
+        let Rare { lock, minor, fence_epoch, large } = &self;
+        let empty = lock.is_none() && minor.is_none() && fence_epoch.is_none() && large.is_none();
+        (!empty).then(|| Arc::new(self))
+    }
+}

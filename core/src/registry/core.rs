@@ -1,0 +1,332 @@
+//! What all handles of a registry share.
+
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use crate::call_options::{LockOptions, PutOptions};
+use crate::clock::{Clock, nanos};
+use crate::codec::Encoded;
+use crate::entry::Entry;
+use crate::error::{Error, ErrorKind, Result};
+use crate::flight::Flights;
+use crate::fork;
+use crate::guard::GuardCore;
+use crate::lock::NEVER;
+use crate::member::Member;
+use crate::options::{ClockKind, Options};
+use crate::record::Record;
+use crate::renewal::Renewals;
+use crate::supervisor::{Signal, Supervisor};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::table::Table;
+use crate::table::mutation::{Action, Applied, Grant, Limits, LockRequest, Mutation, Put, Store};
+use crate::table::shard::stopped;
+use crate::value::IntoValue;
+
+/// Due things are processed this close together at most, so that many small deadlines cost little.
+const SWEEP_PAUSE: Duration = Duration::from_millis(2);
+
+/// While anything is due at all, the wall clock is looked at this often: it may be set.
+const LONGEST_SLEEP: u64 = 500_000_000;
+
+pub(crate) struct Core {
+    pub options: Options,
+    pub table: Table,
+    pub flights: Flights,
+    pub supervisor: Arc<Supervisor>,
+    renewals: Renewals,
+    sweeper: Arc<Sweeper>,
+    stopped: AtomicBool,
+    generation: u64,
+    ids: AtomicU64,
+    advancing: Mutex<()>,
+}
+
+/// The worker that processes deadlines; it is started with the first one.
+struct Sweeper {
+    signal: Arc<Signal>,
+    supervisor: Arc<Supervisor>,
+    started: AtomicBool,
+    core: OnceLock<Weak<Core>>,
+}
+
+impl Sweeper {
+    fn ring(self: &Arc<Sweeper>) {
+        self.signal.ring();
+        if self.started.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let Some(core) = self.core.get().cloned() else { return };
+        let body = move |signal: &Signal| sweep_until_stopped(&core, signal);
+        if self.supervisor.start("minikv-sweeper", self.signal.clone(), body).is_err() {
+            // The supervisor has noted it; the next deadline tries again.
+            self.started.store(false, Ordering::SeqCst);
+        }
+    }
+}
+
+fn sweep_until_stopped(core: &Weak<Core>, signal: &Signal) {
+    loop {
+        let Some(core) = core.upgrade() else { return };
+        let sleep = core.sweep_once();
+        // Not kept alive while asleep.
+        drop(core);
+        if signal.wait(sleep) || signal.pause(SWEEP_PAUSE) {
+            return;
+        }
+    }
+}
+
+impl Core {
+    pub fn new(options: Options) -> Result<Arc<Core>> {
+        fork::watch();
+        let clock = Arc::new(match options.clock {
+            ClockKind::System => Clock::System,
+            ClockKind::Manual => Clock::manual(),
+        });
+        let mut incarnation = [0; 16];
+        getrandom::fill(&mut incarnation)
+            .map_err(|error| Error::new(ErrorKind::Io, format!("no randomness: {error}")))?;
+        let member = Arc::new(Member {
+            name: options.node.as_str().into(),
+            incarnation: u128::from_le_bytes(incarnation),
+        });
+        let supervisor = Arc::new(Supervisor::new());
+        let sweeper = Arc::new(Sweeper {
+            signal: Arc::new(Signal::default()),
+            supervisor: supervisor.clone(),
+            started: AtomicBool::new(false),
+            core: OnceLock::new(),
+        });
+        let bell = sweeper.clone();
+        let manual = clock.is_manual();
+        let ring = Box::new(move || {
+            if !manual {
+                bell.ring();
+            }
+        });
+        let limits = Limits::new(options.max_entries, options.max_bytes);
+        let core = Arc::new(Core {
+            table: Table::new(clock, member, limits, ring),
+            flights: Flights::default(),
+            supervisor,
+            renewals: Renewals::default(),
+            sweeper,
+            stopped: AtomicBool::new(false),
+            generation: fork::generation(),
+            ids: AtomicU64::new(1),
+            advancing: Mutex::new(()),
+            options,
+        });
+        // A fresh cell: it cannot be set already.
+        let _ = core.sweeper.core.set(Arc::downgrade(&core));
+        Ok(core)
+    }
+
+    /// First in every call: `stopped`, then `forked`.
+    pub fn ensure_running(&self) -> Result<()> {
+        if self.stopped.load(Ordering::Acquire) {
+            return Err(stopped());
+        }
+        if self.is_forked() {
+            let message =
+                "this process was forked after the registry started; start one in the child";
+            return Err(Error::new(ErrorKind::Forked, message));
+        }
+        Ok(())
+    }
+
+    pub fn is_forked(&self) -> bool {
+        self.generation != fork::generation()
+    }
+
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// Ends everything, once. True: by this call.
+    pub fn stop(&self) -> bool {
+        // In a forked child nothing may be touched: its locks may be held by threads that do not exist.
+        if self.is_forked() || self.stopped.swap(true, Ordering::SeqCst) {
+            return false;
+        }
+        self.table.close();
+        self.flights.clear();
+        self.renewals.clear();
+        self.supervisor.stop();
+        true
+    }
+
+    pub fn next_id(&self) -> u64 {
+        self.ids.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A label that no other guard has, on any member.
+    pub fn guard_label(&self, id: u64) -> Arc<str> {
+        let incarnation = self.table.member.incarnation;
+        Arc::from(format!("guard-{incarnation:032x}-{id}"))
+    }
+
+    pub fn default_ttl(&self) -> Option<u64> {
+        self.options.default_ttl.map(nanos)
+    }
+
+    /// A record as the entry that a write hands out.
+    pub fn entry(&self, record: Record) -> Entry {
+        let clock = &self.table.clock;
+        let needs_mono = record.lease_end() != NEVER;
+        let mono = if needs_mono { clock.mono() } else { 0 };
+        let wall = if record.exp() == NEVER { 0 } else { clock.wall() };
+        let locked = record.held_lock(crate::clock::Now { wall, mono }).is_some();
+        Entry::new(record, wall, locked)
+    }
+
+    /// The entry of a mutation that always leaves one.
+    pub fn one_entry(&self, applied: Applied) -> Result<Entry> {
+        let record = applied.record;
+        let record = record.ok_or_else(|| Error::new(ErrorKind::Internal, "a put left nothing"))?;
+        Ok(self.entry(record))
+    }
+
+    pub fn encode(&self, value: impl IntoValue) -> Result<Encoded> {
+        let encoded = Encoded::new(value)?;
+        self.check_size(&encoded)?;
+        Ok(encoded)
+    }
+
+    pub fn check_size(&self, encoded: &Encoded) -> Result<()> {
+        let (size, max) = (encoded.as_bytes().len(), self.options.max_value_bytes);
+        if size as u64 > max {
+            let message = format!("the value has {size} bytes encoded; max_value_bytes is {max}");
+            return Err(Error::value(message));
+        }
+        Ok(())
+    }
+
+    /// A put, from the value on; the key was checked before.
+    pub fn put(&self, key: &[u8], value: impl IntoValue, options: &PutOptions) -> Result<Entry> {
+        let encoded = self.encode(value)?;
+        options.write.check()?;
+        let action = Action::Put(self.put_action(encoded.as_bytes(), options)?);
+        let conditions = options.write.conditions();
+        self.one_entry(self.table.apply(&Mutation { key, conditions, action })?)
+    }
+
+    pub fn put_action<'a>(&self, encoded: &'a [u8], options: &PutOptions) -> Result<Put<'a>> {
+        let expiry = options.expiry(&self.options)?;
+        let lock = options.lock_lease(&self.options)?;
+        let lock = lock.map(|lease| Grant { lease, signal: None });
+        Ok(Put { encoded, expiry, if_absent: options.absent_only(), lock, reserved: false })
+    }
+
+    pub fn lock_request(&self, options: &LockOptions) -> Result<LockRequest> {
+        let store = match options.stored() {
+            Some((encoded, put)) => {
+                self.check_size(encoded)?;
+                let expiry = put.expiry(&self.options)?;
+                put.check_within_lock()?;
+                let (encoded, if_absent) = (encoded.clone(), put.absent_only());
+                Some(Store { encoded, expiry, only_if_absent: false, if_absent })
+            }
+            None => None,
+        };
+        options.write.check()?;
+        if options.creates() {
+            let message = "create belongs to locked(); give lock a value to put instead";
+            return Err(Error::argument(message));
+        }
+        let conditions = options.write.conditions();
+        Ok(LockRequest {
+            owner: options.write.owner_label(),
+            fence: conditions.fence,
+            version: conditions.version,
+            grant: Grant { lease: options.lease_nanos(&self.options)?, signal: None },
+            store,
+        })
+    }
+
+    pub fn schedule_renewal(&self, at: u64, guard: &Arc<GuardCore>) {
+        self.renewals.schedule(at, guard);
+        if !self.table.clock.is_manual() {
+            self.sweeper.ring();
+        }
+    }
+
+    /// Processes what is due and says how long nothing will be.
+    fn sweep_once(&self) -> Option<Duration> {
+        #[cfg(test)]
+        tests::panic_if_asked(self);
+        // Awake: nobody needs to ring.
+        self.table.set_alarm(0, 0);
+        self.table.sweep();
+        self.renewals.run(self.table.clock.mono());
+        let (wall, mono) = self.table.next_deadlines();
+        self.table.set_alarm(wall, mono);
+        // Set between the two lines above, a deadline would have rung for nobody.
+        let (wall, mono) = self.table.next_deadlines();
+        let mono = mono.min(self.renewals.next());
+        let now = self.table.clock.now();
+        let sleep = wall.saturating_sub(now.wall).min(mono.saturating_sub(now.mono));
+        (wall != NEVER || mono != NEVER).then(|| Duration::from_nanos(sleep.min(LONGEST_SLEEP)))
+    }
+
+    /// Moves a manual clock on, through everything that happens on the way, in order of time.
+    pub fn advance(&self, by: Duration) -> Result<()> {
+        let clock = &self.table.clock;
+        if !clock.is_manual() {
+            let message = "advance needs a registry with the manual clock";
+            return Err(Error::argument(message));
+        }
+        let _one_at_a_time = self.advancing.lock();
+        let target = clock
+            .wall()
+            .checked_add(nanos(by))
+            .filter(|target| *target <= i64::MAX as u64)
+            .ok_or_else(|| Error::argument("advance leads past the year 2262"))?;
+        loop {
+            let (wall, mono) = self.table.next_deadlines();
+            let next = wall.min(mono).min(self.renewals.next());
+            if next > target {
+                break;
+            }
+            clock.set(next);
+            // What ends at the moment of a renewal has ended.
+            self.table.sweep();
+            self.renewals.run(clock.mono());
+        }
+        clock.set(target);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Registry;
+
+    /// The name of registries whose sweeper panics while entries named "panic" are in the table.
+    pub(super) fn panic_if_asked(core: &Core) {
+        if core.options.name.as_deref() == Some("panicking") && core.table.get(b"panic").is_some() {
+            panic!("on purpose");
+        }
+    }
+
+    #[cfg(not(feature = "__shuttle"))]
+    #[test]
+    fn entries_survive_a_panicking_sweeper_and_stats_tell() {
+        let kv = Registry::start("panicking").unwrap();
+        kv.put("panic", 1).unwrap();
+        let short = crate::PutOptions::new().ttl(Duration::from_millis(1));
+        kv.put_with("short", 2, short).unwrap();
+        let watch = kv.watch("short").unwrap();
+        while kv.stats().unwrap().worker_restarts < 3 {
+            std::thread::yield_now();
+        }
+        assert_eq!(kv.get("panic").unwrap().unwrap().as_int(), Some(1));
+        assert!(kv.get("short").unwrap().is_none(), "reads look at the deadline themselves");
+        kv.delete("panic").unwrap();
+        let event = watch.next_timeout(Duration::from_secs(60)).unwrap().unwrap();
+        assert_eq!(event.kind(), crate::EventKind::Expire, "the restarted sweeper goes on");
+    }
+}

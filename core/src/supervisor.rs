@@ -1,0 +1,186 @@
+//! The only owner of threads: starts them, restarts them with back-off after a panic, ends them.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Condvar, Mutex};
+
+/// More restarts than this within the window, and the registry is reported unhealthy.
+const MAX_RESTARTS: usize = 5;
+const WINDOW_NANOS: u64 = 60_000_000_000;
+const FIRST_BACK_OFF: Duration = Duration::from_millis(10);
+const LAST_BACK_OFF: Duration = Duration::from_secs(1);
+
+/// How a worker is told to look again, or to end.
+#[derive(Default)]
+pub(crate) struct Signal {
+    state: Mutex<SignalState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct SignalState {
+    rung: bool,
+    stopping: bool,
+}
+
+impl Signal {
+    /// Waits for a ring, at most `timeout` (`None`: for ever). True: end.
+    pub fn wait(&self, timeout: Option<Duration>) -> bool {
+        let mut state = self.state.lock();
+        if !state.rung && !state.stopping {
+            match timeout {
+                Some(timeout) => {
+                    self.changed.wait_for(&mut state, timeout);
+                }
+                None => self.changed.wait(&mut state),
+            }
+        }
+        state.rung = false;
+        state.stopping
+    }
+
+    /// Waits that long whatever rings. True: end.
+    pub fn pause(&self, time: Duration) -> bool {
+        let deadline = Clock::System.mono().saturating_add(crate::clock::nanos(time));
+        let mut state = self.state.lock();
+        while !state.stopping {
+            let left = deadline.saturating_sub(Clock::System.mono());
+            if left == 0 {
+                break;
+            }
+            self.changed.wait_for(&mut state, Duration::from_nanos(left));
+        }
+        state.stopping
+    }
+
+    pub fn ring(&self) {
+        self.state.lock().rung = true;
+        self.changed.notify_all();
+    }
+
+    fn stop(&self) {
+        self.state.lock().stopping = true;
+        self.changed.notify_all();
+    }
+}
+
+pub(crate) struct Supervisor {
+    workers: Mutex<Vec<Worker>>,
+    restarts: AtomicU64,
+    unhealthy: AtomicBool,
+}
+
+struct Worker {
+    signal: Arc<Signal>,
+    thread: JoinHandle<()>,
+}
+
+impl Supervisor {
+    pub fn new() -> Supervisor {
+        Supervisor {
+            workers: Mutex::new(Vec::new()),
+            restarts: AtomicU64::new(0),
+            unhealthy: AtomicBool::new(false),
+        }
+    }
+
+    /// Runs `body` on a thread of its own until it returns; after a panic it is run again.
+    #[allow(clippy::disallowed_methods)]
+    pub fn start(
+        self: &Arc<Supervisor>,
+        name: &str,
+        signal: Arc<Signal>,
+        body: impl Fn(&Signal) + Send + 'static,
+    ) -> Result<()> {
+        let supervisor = self.clone();
+        let own_signal = signal.clone();
+        let run = move || supervisor.run(&own_signal, body);
+        let spawned = thread::Builder::new().name(name.to_owned()).spawn(run);
+        let thread = spawned.map_err(|error| {
+            self.unhealthy.store(true, Ordering::SeqCst);
+            Error::new(ErrorKind::Io, format!("cannot start the thread {name}: {error}"))
+        })?;
+        let mut workers = self.workers.lock();
+        workers.retain(|worker| !worker.thread.is_finished());
+        workers.push(Worker { signal, thread });
+        Ok(())
+    }
+
+    fn run(&self, signal: &Signal, body: impl Fn(&Signal)) {
+        let mut recent = VecDeque::new();
+        let mut back_off = FIRST_BACK_OFF;
+        while catch_unwind(AssertUnwindSafe(|| body(signal))).is_err() {
+            self.restarts.fetch_add(1, Ordering::SeqCst);
+            let now = Clock::System.mono();
+            recent.push_back(now);
+            while recent.front().is_some_and(|at| now - at > WINDOW_NANOS) {
+                recent.pop_front();
+            }
+            self.unhealthy.store(recent.len() > MAX_RESTARTS, Ordering::SeqCst);
+            if recent.len() == 1 {
+                back_off = FIRST_BACK_OFF;
+            }
+            if signal.pause(back_off) {
+                return;
+            }
+            back_off = (back_off * 2).min(LAST_BACK_OFF);
+        }
+    }
+
+    /// How often a worker was restarted after a panic.
+    pub fn restarts(&self) -> u64 {
+        self.restarts.load(Ordering::SeqCst)
+    }
+
+    pub fn is_healthy(&self) -> bool {
+        !self.unhealthy.load(Ordering::SeqCst)
+    }
+
+    /// Ends all workers and waits for them, except for the calling thread itself.
+    pub fn stop(&self) {
+        let workers = std::mem::take(&mut *self.workers.lock());
+        for worker in &workers {
+            worker.signal.stop();
+        }
+        for worker in workers {
+            if worker.thread.thread().id() != thread::current().id() {
+                // A worker's panics were caught where they happened.
+                let _ = worker.thread.join();
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(feature = "__shuttle")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panicking_worker_is_run_again_and_too_many_panics_are_reported() {
+        let supervisor = Arc::new(Supervisor::new());
+        let signal = Arc::new(Signal::default());
+        let runs = Arc::new(AtomicU64::new(0));
+        let (counted, done) = (runs.clone(), Arc::new(Signal::default()));
+        let told = done.clone();
+        let body = move |signal: &Signal| {
+            if counted.fetch_add(1, Ordering::SeqCst) <= MAX_RESTARTS as u64 {
+                panic!("on purpose");
+            }
+            told.ring();
+            signal.wait(None);
+        };
+        supervisor.start("test", signal, body).unwrap();
+        done.wait(None);
+        assert_eq!(supervisor.restarts(), MAX_RESTARTS as u64 + 1);
+        assert!(!supervisor.is_healthy());
+        supervisor.stop();
+        assert_eq!(runs.load(Ordering::SeqCst), MAX_RESTARTS as u64 + 2);
+    }
+}

@@ -1,0 +1,104 @@
+//! May this mutation go ahead? Asked in one order everywhere: expiry, fence, holder, version, absence.
+
+use super::mutation::{Action, Conditions, Expiry, LockRequest, Mutation, Put};
+use super::shard::{Context, entry};
+use crate::error::{Error, ErrorKind, Result, shorten};
+use crate::lock::{LockRegister, LockState, NEVER};
+use crate::record::Record;
+
+/// The `exp` that the action leads to; it is known to be right before anything else is looked at.
+pub(crate) fn expiry_of(
+    action: &Action<'_>,
+    present: Option<&Record>,
+    cx: &Context<'_>,
+) -> Result<u64> {
+    match action {
+        Action::Put(put) => expiry_at(put.expiry, present, cx),
+        Action::Touch { ttl } => expiry_at(Expiry::After(*ttl), present, cx),
+        Action::Incr { default_ttl, .. } => expiry_at(Expiry::Keep(*default_ttl), present, cx),
+        Action::Lock(LockRequest { store: Some(store), .. }, _) => {
+            expiry_at(store.expiry, present, cx)
+        }
+        Action::Lock(..) | Action::Delete | Action::Unlock | Action::Persist => Ok(NEVER),
+    }
+}
+
+pub(crate) fn expiry_at(expiry: Expiry, present: Option<&Record>, cx: &Context<'_>) -> Result<u64> {
+    match (expiry, present) {
+        (Expiry::Never, _) | (Expiry::Keep(None), None) => Ok(NEVER),
+        (Expiry::Keep(_), Some(present)) => Ok(present.exp()),
+        (Expiry::After(ttl) | Expiry::Keep(Some(ttl)), _) => cx
+            .now
+            .wall
+            .checked_add(ttl)
+            .filter(|exp| *exp <= i64::MAX as u64)
+            .ok_or_else(|| Error::argument("the ttl leads past the year 2262")),
+    }
+}
+
+pub(crate) fn check_conditions(
+    mutation: &Mutation<'_>,
+    present: Option<&Record>,
+    cx: &Context<'_>,
+) -> Result<()> {
+    check_access(mutation.key, &mutation.conditions, present, cx)?;
+    match &mutation.action {
+        Action::Put(Put { if_absent: true, .. }) => check_absent(mutation.key, present, cx),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn check_absent(key: &[u8], present: Option<&Record>, cx: &Context<'_>) -> Result<()> {
+    match present {
+        Some(record) => {
+            let message = format!("{} is present, but if_absent was given", shorten(key));
+            Err(Error::conflict(message, Some(entry(record, cx))))
+        }
+        None => Ok(()),
+    }
+}
+
+pub(crate) fn check_access(
+    key: &[u8],
+    conditions: &Conditions<'_>,
+    present: Option<&Record>,
+    cx: &Context<'_>,
+) -> Result<()> {
+    let lock = present.and_then(Record::lock);
+    if let Some(fence) = conditions.fence {
+        let valid = lock.is_some_and(|l| l.fence == fence && l.state != LockState::Released);
+        if !valid {
+            return Err(stale_fence(key, fence, lock));
+        }
+    }
+    if let Some(held) = lock.filter(|lock| lock.is_held(cx.now))
+        && !held.is_holder(cx.member, conditions.owner)
+    {
+        return Err(locked_error(key, present));
+    }
+    if let Some(version) = conditions.version
+        && present.map(Record::version) != Some(version)
+    {
+        let what = present.map_or("absent".to_owned(), |r| format!("at version {}", r.version()));
+        let message = format!("{} is {what}, not at version {version}", shorten(key));
+        return Err(Error::conflict(message, present.map(|record| entry(record, cx))));
+    }
+    Ok(())
+}
+
+fn stale_fence(key: &[u8], fence: u64, lock: Option<&LockRegister>) -> Error {
+    let last = match lock {
+        Some(lock) if lock.fence == fence => "it was released".to_owned(),
+        Some(lock) => format!("the last one is {}", lock.fence),
+        None => "the key has none".to_owned(),
+    };
+    let message = format!("fence {fence} of {} is stale: {last}; take the lock anew", shorten(key));
+    Error::new(ErrorKind::StaleFence, message)
+}
+
+pub(crate) fn locked_error(key: &[u8], present: Option<&Record>) -> Error {
+    let holder = present.and_then(Record::lock).map(|lock| lock.holder().to_string());
+    let holder = holder.unwrap_or_else(|| "somebody".to_owned());
+    let message = format!("{} is locked by {holder}; retry, or lock it with a wait", shorten(key));
+    Error::new(ErrorKind::Locked, message)
+}

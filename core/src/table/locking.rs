@@ -1,0 +1,191 @@
+//! How a shard grants, queues, ends and hands on the locks of its keys.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::access::{check_absent, check_access, expiry_at};
+use super::mutation::{Applied, Effects, Grant, LockRequest, Outcome, Wait};
+use super::shard::{Context, NewContent, Shard, Target};
+use crate::error::{ErrorKind, Result};
+use crate::lock::{LockRegister, LockState, NEVER};
+use crate::record::Record;
+use crate::watch::EventKind;
+
+pub(crate) struct Waiter {
+    id: u64,
+    deadline: u64,
+    request: LockRequest,
+    outcome: Arc<Outcome>,
+}
+
+impl Waiter {
+    pub fn tell(self, result: Result<Applied>, fx: &mut Effects) {
+        self.outcome.set(result);
+        fx.outcomes.push(self.outcome);
+    }
+}
+
+impl Shard {
+    /// Grants or queues.
+    pub(super) fn lock(
+        &mut self,
+        at: &Target<'_>,
+        request: &LockRequest,
+        wait: Option<Wait<'_>>,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) -> Result<Applied> {
+        match (self.try_lock(at, request, cx, fx), wait) {
+            (Err(error), Some(wait)) if error.kind() == ErrorKind::Locked => {
+                let Wait { id, deadline, outcome } = wait;
+                let (request, outcome) = (request.clone(), outcome.clone());
+                let queue = self.waiters.entry(at.key.into()).or_default();
+                queue.push_back(Waiter { id, deadline, request, outcome });
+                self.timeouts.insert((deadline, id), at.key.into());
+                Ok(Applied { waiting: true, ..Applied::default() })
+            }
+            (result, _) => result,
+        }
+    }
+
+    fn try_lock(
+        &mut self,
+        at: &Target<'_>,
+        request: &LockRequest,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) -> Result<Applied> {
+        let present = at.present.as_ref();
+        check_access(at.key, &request.conditions(), present, cx)?;
+        let store = request.store.as_ref();
+        let store = store.filter(|store| present.is_none() || !store.only_if_absent);
+        if store.is_some_and(|store| store.if_absent) {
+            check_absent(at.key, present, cx)?;
+        }
+        let known = present.and_then(Record::lock);
+        let (record, granted) = match (store, present) {
+            (None, None) => return Ok(Applied::default()),
+            (None, Some(present)) => {
+                let (lock, granted) = self.grant(known, &request.owner, &request.grant, cx);
+                let record = present.with_lock(lock);
+                self.replace(at.hash, Some(present), record.clone(), true, cx, fx)?;
+                (record, granted)
+            }
+            (Some(store), _) => {
+                let exp = expiry_at(store.expiry, present, cx)?;
+                let (lock, granted) = self.grant(known, &request.owner, &request.grant, cx);
+                let encoded = store.encoded.as_bytes();
+                let content = NewContent { encoded, exp, lock: Some(lock), reserved: false };
+                (self.store(at, content, cx, fx)?, granted)
+            }
+        };
+        if granted {
+            self.emit(EventKind::Lock, &record, cx, fx);
+        }
+        Ok(Applied { record: Some(record), created: present.is_none(), waiting: false })
+    }
+
+    /// The lock register after a grant to somebody who may have it, and whether the grant is a new one.
+    pub(super) fn grant(
+        &mut self,
+        known: Option<&LockRegister>,
+        owner: &Option<Arc<str>>,
+        grant: &Grant,
+        cx: &Context<'_>,
+    ) -> (LockRegister, bool) {
+        let lease_end = match grant.lease {
+            Some(lease) => cx.now.mono.saturating_add(lease).min(NEVER - 1),
+            None => NEVER,
+        };
+        match known.filter(|lock| lock.is_held(cx.now)) {
+            Some(held) => {
+                let mut lock = held.clone();
+                lock.lease_end = lock.lease_end.max(lease_end);
+                lock.sequence += 1;
+                lock.signals.extend(grant.signal.clone());
+                (lock, false)
+            }
+            None => {
+                let lock = LockRegister {
+                    fence: self.tick(cx, known.map_or(0, |lock| lock.fence)),
+                    state: LockState::Held,
+                    sequence: 0,
+                    member: cx.member.clone(),
+                    owner: owner.clone(),
+                    lease_end,
+                    signals: grant.signal.iter().cloned().collect(),
+                };
+                (lock, true)
+            }
+        }
+    }
+
+    /// Ends the lock of a present key, if it is held; then serves whoever waits.
+    pub(super) fn end_lock(
+        &mut self,
+        hash: u64,
+        record: Record,
+        how: LockState,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) -> Record {
+        let Some(lock) = record.lock().filter(|lock| lock.state == LockState::Held) else {
+            return record;
+        };
+        let mut lock = lock.clone();
+        lock.state = how;
+        lose(&mut lock, fx);
+        let ended = record.with_lock(lock);
+        // The record does not grow: no limit can stop it.
+        let replaced = self.replace(hash, Some(&record), ended.clone(), true, cx, fx);
+        debug_assert!(replaced.is_ok());
+        self.emit(EventKind::Unlock, &ended, cx, fx);
+        self.serve(hash, ended.key(), cx, fx);
+        ended
+    }
+
+    /// Gives the lock of a key to whoever may have it now, in order of arrival.
+    pub(super) fn serve(&mut self, hash: u64, key: &[u8], cx: &Context<'_>, fx: &mut Effects) {
+        while let Some(first) = self.waiters.get(key).and_then(VecDeque::front) {
+            let (id, deadline, request) = (first.id, first.deadline, first.request.clone());
+            let at = Target { hash, key, present: self.get(hash, key).cloned() };
+            match self.try_lock(&at, &request, cx, fx) {
+                Err(error) if error.kind() == ErrorKind::Locked => return,
+                result => {
+                    if let Some(waiter) = self.take_waiter(key, id, deadline) {
+                        waiter.tell(result, fx);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes a waiter out of its queue; `None`: it is not waiting any more.
+    pub(super) fn take_waiter(&mut self, key: &[u8], id: u64, deadline: u64) -> Option<Waiter> {
+        self.timeouts.remove(&(deadline, id))?;
+        let queue = self.waiters.get_mut(key)?;
+        let place = queue.iter().position(|waiter| waiter.id == id);
+        let waiter = place.and_then(|place| queue.remove(place));
+        if queue.is_empty() {
+            self.waiters.remove(key);
+        }
+        waiter
+    }
+
+    /// Takes a waiter out who no longer wants the lock. False: its outcome is decided.
+    pub fn cancel(&mut self, key: &[u8], wait: Wait<'_>) -> bool {
+        self.take_waiter(key, wait.id, wait.deadline).is_some()
+    }
+}
+
+pub(super) fn is_held(record: &Record) -> bool {
+    record.lock().is_some_and(|lock| lock.state == LockState::Held)
+}
+
+/// Marks everyone as having lost the lock; they are told once the shard's lock is released.
+pub(super) fn lose(lock: &mut LockRegister, fx: &mut Effects) {
+    for signal in lock.signals.drain(..) {
+        signal.mark();
+        fx.lost.push(signal);
+    }
+}

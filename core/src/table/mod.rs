@@ -1,0 +1,407 @@
+//! The table: shards, hashing and locking. The only place that takes shard locks.
+
+mod access;
+mod expiry;
+mod locking;
+pub(crate) mod mutation;
+pub(crate) mod shard;
+
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+
+use self::access::check_access;
+use self::mutation::{Action, Applied, Conditions, Effects, Limits, Mutation, Wait};
+use self::shard::{Context, Shard, ShardStats};
+use crate::clock::{Clock, Now};
+use crate::entry::Entry;
+use crate::error::{ErrorKind, Result};
+use crate::lock::NEVER;
+use crate::member::Member;
+use crate::record::Record;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
+use crate::watch::{self, Event, EventKind, Filter, Hub, Subscriber};
+
+/// A power of two; more than threads that will ever want one at once.
+pub(crate) const SHARDS: usize = if cfg!(feature = "__shuttle") { 2 } else { 64 };
+
+/// How many due things are processed under one hold of a shard's lock.
+const SWEEP_BUDGET: usize = 256;
+
+pub(crate) struct Table {
+    slots: Box<[Slot]>,
+    hasher: RandomState,
+    pub clock: Arc<Clock>,
+    pub member: Arc<Member>,
+    pub hub: Arc<Hub>,
+    limits: Limits,
+    alarm: Alarm,
+}
+
+/// A shard with its lock, on cache lines of its own.
+#[repr(align(128))]
+struct Slot {
+    shard: RwLock<Shard>,
+    /// What the shard's deadlines are, readable without its lock.
+    next_wall: AtomicU64,
+    next_mono: AtomicU64,
+    log: Mutex<Log>,
+    /// Held while events are handed out, so that they keep their order.
+    dispatch: Mutex<()>,
+}
+
+/// Events made and not yet handed out. Appended to only under the lock of the shard.
+#[derive(Default)]
+struct Log {
+    next: u64,
+    pending: VecDeque<(u64, Event)>,
+}
+
+/// When the sweeper will wake by itself, and how to wake it earlier.
+pub(crate) struct Alarm {
+    wall: AtomicU64,
+    mono: AtomicU64,
+    ring: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Table {
+    pub fn new(
+        clock: Arc<Clock>,
+        member: Arc<Member>,
+        limits: Limits,
+        ring: Box<dyn Fn() + Send + Sync>,
+    ) -> Table {
+        let slot = |_| Slot {
+            shard: RwLock::new(Shard::default()),
+            next_wall: AtomicU64::new(NEVER),
+            next_mono: AtomicU64::new(NEVER),
+            log: Mutex::new(Log::default()),
+            dispatch: Mutex::new(()),
+        };
+        // Nobody is awake yet: any deadline at all rings.
+        let alarm = Alarm { wall: AtomicU64::new(NEVER), mono: AtomicU64::new(NEVER), ring };
+        Table {
+            slots: (0..SHARDS).map(slot).collect(),
+            hasher: RandomState::default(),
+            clock,
+            member,
+            hub: Arc::new(Hub::default()),
+            limits,
+            alarm,
+        }
+    }
+
+    /// Whether these conditions let a write through now.
+    pub fn check(&self, key: &[u8], conditions: &Conditions<'_>) -> Result<()> {
+        let hash = self.hash(key);
+        let shard = self.slots[Table::place(hash)].shard.read();
+        let cx = self.context(self.clock.now());
+        let present = shard.get(hash, key).filter(|record| !record.is_expired(cx.now.wall));
+        check_access(key, conditions, present, &cx)
+    }
+
+    /// Which shard a hash belongs to.
+    pub fn shard_of(&self, hash: u64) -> usize {
+        Table::place(hash)
+    }
+
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        self.hasher.hash_one(key)
+    }
+
+    /// The table below takes its bits from both ends of the hash; the middle is free.
+    fn place(hash: u64) -> usize {
+        (hash >> 32) as usize % SHARDS
+    }
+
+    fn context(&self, now: Now) -> Context<'_> {
+        Context {
+            now,
+            member: &self.member,
+            hasher: &self.hasher,
+            limits: &self.limits,
+            watched: self.hub.is_watched(),
+        }
+    }
+
+    /// The entry that a reader sees. The clocks are asked only if the record depends on them.
+    pub fn get(&self, key: &[u8]) -> Option<Entry> {
+        let hash = self.hash(key);
+        let record = self.slots[Table::place(hash)].shard.read().get(hash, key).cloned()?;
+        self.view(record)
+    }
+
+    /// The record as an entry, unless it has expired.
+    fn view(&self, record: Record) -> Option<Entry> {
+        let wall = if record.exp() == NEVER { 0 } else { self.clock.wall() };
+        if record.is_expired(wall) {
+            return None;
+        }
+        let mono = if record.lease_end() == NEVER { 0 } else { self.clock.mono() };
+        let locked = record.held_lock(Now { wall, mono }).is_some();
+        Some(Entry::new(record, wall, locked))
+    }
+
+    pub fn contains(&self, key: &[u8]) -> bool {
+        let hash = self.hash(key);
+        let shard = self.slots[Table::place(hash)].shard.read();
+        let exp = shard.get(hash, key).map(Record::exp);
+        exp.is_some_and(|exp| exp == NEVER || exp > self.clock.wall())
+    }
+
+    /// Applies one mutation. The only way in for every change, whoever caused it.
+    pub fn apply(&self, mutation: &Mutation<'_>) -> Result<Applied> {
+        let result = self.try_apply(mutation);
+        // What has expired may still take up room.
+        if matches!(&result, Err(error) if error.kind() == ErrorKind::Limit) && self.sweep() {
+            return self.try_apply(mutation);
+        }
+        result
+    }
+
+    fn try_apply(&self, mutation: &Mutation<'_>) -> Result<Applied> {
+        let hash = self.hash(mutation.key);
+        let needs_mono = matches!(mutation.action, Action::Lock(..))
+            || matches!(&mutation.action, Action::Put(put) if put.lock.is_some());
+        self.change(Table::place(hash), needs_mono, |shard, cx, fx| {
+            shard.apply(hash, mutation, cx, fx)
+        })
+    }
+
+    /// Runs `change` on one shard under its lock, then does what follows from it.
+    fn change<T>(
+        &self,
+        place: usize,
+        needs_mono: bool,
+        change: impl FnOnce(&mut Shard, &Context<'_>, &mut Effects) -> T,
+    ) -> T {
+        let slot = &self.slots[place];
+        let mut fx = Effects::default();
+        let result = {
+            let mut shard = slot.shard.write();
+            let mono = if needs_mono || shard.has_leases() { self.clock.mono() } else { 0 };
+            let cx = self.context(Now { wall: self.clock.wall(), mono });
+            let result = change(&mut shard, &cx, &mut fx);
+            slot.settle(&shard, &mut fx);
+            result
+        };
+        self.follow_up(place, fx);
+        result
+    }
+
+    /// All or nothing: the shards of all keys are locked together, in one order for everyone.
+    pub fn apply_all(&self, mutations: &[Mutation<'_>]) -> Result<Vec<Applied>> {
+        let result = self.try_apply_all(mutations);
+        if matches!(&result, Err(error) if error.kind() == ErrorKind::Limit) && self.sweep() {
+            return self.try_apply_all(mutations);
+        }
+        result
+    }
+
+    fn try_apply_all(&self, mutations: &[Mutation<'_>]) -> Result<Vec<Applied>> {
+        let hashes: Vec<u64> = mutations.iter().map(|m| self.hash(m.key)).collect();
+        let mut places: Vec<usize> = hashes.iter().map(|hash| Table::place(*hash)).collect();
+        places.sort_unstable();
+        places.dedup();
+        let mut effects: Vec<Effects> = places.iter().map(|_| Effects::default()).collect();
+        let result = {
+            let mut shards: Vec<_> =
+                places.iter().map(|place| self.slots[*place].shard.write()).collect();
+            let at = |hash: u64| places.binary_search(&Table::place(hash)).unwrap_or_default();
+            let cx = self.context(self.clock.now());
+            let mut all = || {
+                let mut growth = (0, 0);
+                for (mutation, hash) in mutations.iter().zip(&hashes) {
+                    let at = at(*hash);
+                    shards[at].check(*hash, mutation, &cx, &mut effects[at])?;
+                    if let (Action::Put(put), false) =
+                        (&mutation.action, self.limits.is_unlimited())
+                    {
+                        let more = shards[at].growth(*hash, mutation.key, put, &cx);
+                        growth = (growth.0 + more.0, growth.1 + more.1);
+                    }
+                }
+                self.limits.reserve(growth.0, growth.1)?;
+                let each = mutations.iter().zip(&hashes);
+                each.map(|(mutation, hash)| {
+                    let at = at(*hash);
+                    shards[at].apply(*hash, mutation, &cx, &mut effects[at])
+                })
+                .collect()
+            };
+            let result = all();
+            for ((place, shard), fx) in places.iter().zip(&shards).zip(&mut effects) {
+                self.slots[*place].settle(shard, fx);
+            }
+            result
+        };
+        for (place, fx) in places.into_iter().zip(effects) {
+            self.follow_up(place, fx);
+        }
+        result
+    }
+
+    /// Takes back a wait for a lock. False: its outcome is decided.
+    pub fn cancel(&self, key: &[u8], wait: Wait<'_>) -> bool {
+        let place = Table::place(self.hash(key));
+        self.change(place, false, |shard, _, _| shard.cancel(key, wait))
+    }
+
+    /// Everything that must not happen under the lock of a shard.
+    fn follow_up(&self, place: usize, fx: Effects) {
+        let slot = &self.slots[place];
+        if fx.logged {
+            self.dispatch(place);
+        }
+        for outcome in &fx.outcomes {
+            outcome.notify();
+        }
+        for signal in &fx.lost {
+            signal.notify();
+        }
+        let (wall, mono) =
+            (slot.next_wall.load(Ordering::SeqCst), slot.next_mono.load(Ordering::SeqCst));
+        if wall < self.alarm.wall.load(Ordering::SeqCst)
+            || mono < self.alarm.mono.load(Ordering::SeqCst)
+        {
+            (self.alarm.ring)();
+        }
+    }
+
+    fn dispatch(&self, place: usize) {
+        let slot = &self.slots[place];
+        let to_wake = {
+            let _in_order = slot.dispatch.lock();
+            let events: Vec<(u64, Event)> = slot.log.lock().pending.drain(..).collect();
+            if events.is_empty() { Vec::new() } else { self.hub.deliver(place, &events) }
+        };
+        watch::wake(&to_wake);
+    }
+
+    /// A subscription to every shard, from one moment of each.
+    pub fn subscribe(
+        &self,
+        filter: Filter,
+        initial: bool,
+        capacity: usize,
+        max: usize,
+    ) -> Result<Arc<Subscriber>> {
+        let subscriber = self.hub.add(filter, capacity, SHARDS, max)?;
+        for (place, slot) in self.slots.iter().enumerate() {
+            let shard = slot.shard.read();
+            let entries =
+                shard.records().filter(|record| initial && subscriber.filter.matches(record.key()));
+            let present = entries.filter_map(|record| self.view(record.clone()));
+            let present = present.map(|entry| Event::of(EventKind::Put, entry)).collect();
+            subscriber.subscribe_shard(place, slot.log.lock().next, present);
+        }
+        Ok(subscriber)
+    }
+
+    /// The records of one shard that match, as they are now.
+    pub fn scan(&self, place: usize, wanted: impl Fn(&[u8]) -> bool) -> Vec<Entry> {
+        let records: Vec<Record> = {
+            let shard = self.slots[place].shard.read();
+            shard.records().filter(|record| wanted(record.key())).cloned().collect()
+        };
+        records.into_iter().filter_map(|record| self.view(record)).collect()
+    }
+
+    /// How many entries there are, without looking at them.
+    pub fn len(&self) -> usize {
+        let now = Now { wall: self.clock.wall(), mono: 0 };
+        self.slots.iter().map(|slot| slot.shard.read().live_len(now)).sum()
+    }
+
+    /// Processes everything that is due. True: something was.
+    pub fn sweep(&self) -> bool {
+        let now = self.clock.now();
+        let mut any = false;
+        for (place, slot) in self.slots.iter().enumerate() {
+            while slot.next_wall.load(Ordering::SeqCst) <= now.wall
+                || slot.next_mono.load(Ordering::SeqCst) <= now.mono
+            {
+                any = true;
+                let more =
+                    self.change(place, true, |shard, cx, fx| shard.sweep(SWEEP_BUDGET, cx, fx));
+                if !more {
+                    break;
+                }
+            }
+        }
+        any
+    }
+
+    /// The earliest deadlines of all shards, on the wall and on the monotonic clock.
+    pub fn next_deadlines(&self) -> (u64, u64) {
+        let earliest = |deadline: fn(&Slot) -> &AtomicU64| {
+            let all = self.slots.iter().map(|slot| deadline(slot).load(Ordering::SeqCst));
+            all.min().unwrap_or(NEVER)
+        };
+        (earliest(|slot| &slot.next_wall), earliest(|slot| &slot.next_mono))
+    }
+
+    /// From now on a deadline before these rings. Look at the deadlines once more after calling it.
+    pub fn set_alarm(&self, wall: u64, mono: u64) {
+        self.alarm.wall.store(wall, Ordering::SeqCst);
+        self.alarm.mono.store(mono, Ordering::SeqCst);
+    }
+
+    pub fn stats(&self) -> ShardStats {
+        let mut sum = ShardStats::default();
+        for slot in &self.slots {
+            let stats = slot.shard.read().stats();
+            sum.entries += stats.entries;
+            sum.with_expiry += stats.with_expiry;
+            sum.held_locks += stats.held_locks;
+            sum.waiters += stats.waiters;
+            sum.bytes += stats.bytes;
+            sum.expired += stats.expired;
+        }
+        sum
+    }
+
+    /// Empties the table for good.
+    pub fn close(&self) {
+        for place in 0..self.slots.len() {
+            self.change(place, false, |shard, _, fx| shard.close(fx));
+        }
+        self.hub.close();
+    }
+
+    #[cfg(test)]
+    pub fn validate(&self) {
+        for slot in &self.slots {
+            let shard = slot.shard.read();
+            shard.validate(&self.hasher);
+            assert_eq!(slot.next_wall.load(Ordering::SeqCst), shard.next_wall());
+            assert_eq!(slot.next_mono.load(Ordering::SeqCst), shard.next_mono());
+        }
+    }
+}
+
+impl Slot {
+    /// Under the lock of the shard: publishes its deadlines and logs its events.
+    fn settle(&self, shard: &Shard, fx: &mut Effects) {
+        for (published, now) in
+            [(&self.next_wall, shard.next_wall()), (&self.next_mono, shard.next_mono())]
+        {
+            // Written only under this lock; most mutations change nothing here.
+            if published.load(Ordering::Relaxed) != now {
+                published.store(now, Ordering::SeqCst);
+            }
+        }
+        if !fx.events.is_empty() {
+            fx.logged = true;
+            let mut log = self.log.lock();
+            for event in fx.events.drain(..) {
+                let number = log.next;
+                log.next += 1;
+                log.pending.push_back((number, event));
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What goes into a shard and what comes out: plain data.
+
+use std::sync::Arc;
+
+use crate::codec::Encoded;
+use crate::error::{Error, ErrorKind, Result};
+use crate::lock::LossSignal;
+use crate::oneshot::Oneshot;
+use crate::record::Record;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::version::Version;
+use crate::watch::Event;
+
+/// One change of one key.
+pub(crate) struct Mutation<'a> {
+    pub key: &'a [u8],
+    pub conditions: Conditions<'a>,
+    pub action: Action<'a>,
+}
+
+/// Who asks, and what must hold.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Conditions<'a> {
+    pub owner: Option<&'a str>,
+    pub fence: Option<u64>,
+    pub version: Option<Version>,
+}
+
+pub(crate) enum Action<'a> {
+    Put(Put<'a>),
+    Delete,
+    Unlock,
+    Persist,
+    Touch { ttl: u64 },
+    Incr { by: i64, default_ttl: Option<u64> },
+    Lock(&'a LockRequest, Option<Wait<'a>>),
+}
+
+pub(crate) struct Put<'a> {
+    pub encoded: &'a [u8],
+    pub expiry: Expiry,
+    pub if_absent: bool,
+    /// Takes the lock in the same step.
+    pub lock: Option<Grant>,
+    /// Its room was reserved before, together with that of others.
+    pub reserved: bool,
+}
+
+/// When a put's entry shall expire; durations in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Expiry {
+    Never,
+    After(u64),
+    /// As the present entry does; of an absent key, after this.
+    Keep(Option<u64>),
+}
+
+impl Expiry {
+    pub fn of_default(default_ttl: Option<u64>) -> Expiry {
+        default_ttl.map_or(Expiry::Never, Expiry::After)
+    }
+}
+
+/// What a lock shall be like once it is granted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Grant {
+    /// In nanoseconds; `None`: no end.
+    pub lease: Option<u64>,
+    pub signal: Option<Arc<LossSignal>>,
+}
+
+/// A lock asked for, able to wait.
+#[derive(Clone, Debug)]
+pub(crate) struct LockRequest {
+    pub owner: Option<Arc<str>>,
+    pub fence: Option<u64>,
+    pub version: Option<Version>,
+    pub grant: Grant,
+    pub store: Option<Store>,
+}
+
+/// What a lock request puts in the same step.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    pub encoded: Arc<Encoded>,
+    pub expiry: Expiry,
+    /// On a present key nothing is stored, only locked.
+    pub only_if_absent: bool,
+    /// A present key is a conflict.
+    pub if_absent: bool,
+}
+
+impl LockRequest {
+    pub fn conditions(&self) -> Conditions<'_> {
+        Conditions { owner: self.owner.as_deref(), fence: self.fence, version: self.version }
+    }
+}
+
+pub(crate) type Outcome = Oneshot<Result<Applied>>;
+
+/// How to wait for a lock that somebody else holds.
+#[derive(Clone, Copy)]
+pub(crate) struct Wait<'a> {
+    pub id: u64,
+    /// On the monotonic clock.
+    pub deadline: u64,
+    pub outcome: &'a Arc<Outcome>,
+}
+
+/// What a mutation did.
+#[derive(Clone, Default)]
+pub(crate) struct Applied {
+    /// The entry after the mutation (for a removal: the one removed); `None`: there is none.
+    pub record: Option<Record>,
+    /// The lock request stored its value on an absent key.
+    pub created: bool,
+    /// The lock request was queued; its outcome will say the rest.
+    pub waiting: bool,
+}
+
+impl Applied {
+    pub fn record(record: Record) -> Applied {
+        Applied { record: Some(record), ..Applied::default() }
+    }
+}
+
+/// What is to be done once the shard's lock is released, in this order.
+#[derive(Default)]
+pub(crate) struct Effects {
+    pub events: Vec<Event>,
+    /// Events are in the shard's log.
+    pub logged: bool,
+    pub outcomes: Vec<Arc<Outcome>>,
+    pub lost: Vec<Arc<LossSignal>>,
+    /// Freed outside the lock: large values take their time.
+    pub garbage: Vec<Record>,
+}
+
+/// The configured limits and what counts against them. Without limits nothing is counted here.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    pub max_entries: Option<u64>,
+    pub max_bytes: Option<u64>,
+    entries: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Limits {
+    pub fn new(max_entries: Option<u64>, max_bytes: Option<u64>) -> Limits {
+        let (entries, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
+        Limits { max_entries, max_bytes, entries, bytes }
+    }
+
+    pub fn is_unlimited(&self) -> bool {
+        self.max_entries.is_none() && self.max_bytes.is_none()
+    }
+
+    /// Takes room for so much more, all or nothing.
+    pub fn reserve(&self, entries: i64, bytes: i64) -> Result<()> {
+        if self.is_unlimited() {
+            return Ok(());
+        }
+        if !grow(&self.entries, entries, self.max_entries) {
+            return Err(full("max_entries", self.max_entries, "entries"));
+        }
+        if !grow(&self.bytes, bytes, self.max_bytes) {
+            grow(&self.entries, -entries, None);
+            return Err(full("max_bytes", self.max_bytes, "bytes"));
+        }
+        Ok(())
+    }
+
+    /// Gives room back.
+    pub fn release(&self, entries: i64, bytes: i64) {
+        if !self.is_unlimited() {
+            grow(&self.entries, -entries, None);
+            grow(&self.bytes, -bytes, None);
+        }
+    }
+}
+
+/// Adds `delta`; what grows must stay within `max`, what shrinks always may.
+fn grow(counter: &AtomicU64, delta: i64, max: Option<u64>) -> bool {
+    counter
+        .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |now| {
+            let next = now.saturating_add_signed(delta);
+            (delta <= 0 || max.is_none_or(|max| next <= max)).then_some(next)
+        })
+        .is_ok()
+}
+
+fn full(option: &str, max: Option<u64>, unit: &str) -> Error {
+    let max = max.unwrap_or_default();
+    let message = format!(
+        "the registry is full: {option} is {max} {unit}; delete entries, give them a ttl, or raise {option}"
+    );
+    Error::new(ErrorKind::Limit, message)
+}

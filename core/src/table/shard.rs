@@ -1,0 +1,495 @@
+//! A shard: a pure state machine. It is given the time, takes no locks, calls nobody.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::access::{check_conditions, expiry_of, locked_error};
+use super::expiry::Deadlines;
+use super::locking::{Waiter, is_held, lose};
+use super::mutation::{Action, Applied, Effects, Limits, Mutation, Put};
+use crate::clock::Now;
+use crate::codec::{Encoded, Reader, Token};
+use crate::entry::Entry;
+use crate::error::{Error, ErrorKind, Result, shorten};
+use crate::lock::{LockRegister, LockState, NEVER};
+use crate::member::Member;
+use crate::record::{NewValue, Record};
+use crate::version::Minor;
+use crate::watch::{Event, EventKind};
+
+/// What a shard is told with every call.
+pub(crate) struct Context<'a> {
+    pub now: Now,
+    pub member: &'a Arc<Member>,
+    pub hasher: &'a RandomState,
+    pub limits: &'a Limits,
+    /// Whether anyone wants events.
+    pub watched: bool,
+}
+
+/// A key and the record it has now.
+pub(super) struct Target<'a> {
+    pub hash: u64,
+    pub key: &'a [u8],
+    pub present: Option<Record>,
+}
+
+/// What a put, incr or update leaves behind.
+pub(super) struct NewContent<'a> {
+    pub encoded: &'a [u8],
+    pub exp: u64,
+    pub lock: Option<LockRegister>,
+    /// Its room was reserved before.
+    pub reserved: bool,
+}
+
+#[derive(Default)]
+pub(crate) struct Shard {
+    table: HashTable<Record>,
+    /// Expiries, on the wall clock.
+    expiries: Deadlines,
+    /// Lease ends, on the monotonic clock.
+    leases: Deadlines,
+    /// Who waits for the lock of a key, in order of arrival. No queue is empty.
+    pub(super) waiters: HashMap<Box<[u8]>, VecDeque<Waiter>>,
+    /// When waiters give up, on the monotonic clock.
+    pub(super) timeouts: BTreeMap<(u64, u64), Box<[u8]>>,
+    /// The last time minted here: a hybrid logical clock.
+    clock: u64,
+    held_locks: usize,
+    record_bytes: usize,
+    expired: u64,
+    closed: bool,
+}
+
+/// What a shard counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ShardStats {
+    pub entries: usize,
+    pub with_expiry: usize,
+    pub held_locks: usize,
+    pub waiters: usize,
+    pub bytes: usize,
+    pub expired: u64,
+}
+
+impl Shard {
+    pub fn get(&self, hash: u64, key: &[u8]) -> Option<&Record> {
+        self.table.find(hash, |record| record.key() == key)
+    }
+
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.table.iter()
+    }
+
+    /// How many entries a reader sees now.
+    pub fn live_len(&self, now: Now) -> usize {
+        let due = self.expiries.iter_due(now.wall);
+        let expired = due.map(|(at, hash)| self.with_exp(hash, at).count()).sum::<usize>();
+        self.table.len() - expired
+    }
+
+    fn with_exp(&self, hash: u64, exp: u64) -> impl Iterator<Item = &Record> {
+        self.table.iter_hash(hash).filter(move |record| record.exp() == exp)
+    }
+
+    /// The earliest expiry on the wall clock; [`NEVER`] for none.
+    pub fn next_wall(&self) -> u64 {
+        self.expiries.next()
+    }
+
+    /// The earliest lease end or timeout on the monotonic clock; [`NEVER`] for none.
+    pub fn next_mono(&self) -> u64 {
+        let timeout = self.timeouts.first_key_value().map_or(NEVER, |((at, _), _)| *at);
+        self.leases.next().min(timeout)
+    }
+
+    /// Whether a mutation needs to know the monotonic clock.
+    pub fn has_leases(&self) -> bool {
+        self.leases.len() > 0
+    }
+
+    pub fn stats(&self) -> ShardStats {
+        // A slot of the table is a pointer and a control byte; an ordered deadline about 24 bytes.
+        let slots = self.table.capacity() * 8 / 7 * (size_of::<Record>() + 1);
+        let deadlines = (self.expiries.len() + self.leases.len()) * 24;
+        ShardStats {
+            entries: self.table.len(),
+            with_expiry: self.expiries.len(),
+            held_locks: self.held_locks,
+            waiters: self.timeouts.len(),
+            bytes: self.record_bytes + slots + deadlines,
+            expired: self.expired,
+        }
+    }
+
+    /// Brings the key up to date and says whether the mutation would be let through.
+    pub fn check(
+        &mut self,
+        hash: u64,
+        mutation: &Mutation<'_>,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) -> Result<()> {
+        if self.closed {
+            return Err(stopped());
+        }
+        self.settle(hash, mutation.key, cx, fx);
+        let present = self.get(hash, mutation.key);
+        expiry_of(&mutation.action, present, cx)?;
+        check_conditions(mutation, present, cx)
+    }
+
+    /// How much a put would add: entries and bytes.
+    pub fn growth(&self, hash: u64, key: &[u8], put: &Put<'_>, cx: &Context<'_>) -> (i64, i64) {
+        let present = self.get(hash, key);
+        let lock = present.and_then(Record::lock).cloned();
+        let writer = cx.member.clone();
+        let record =
+            Record::new(NewValue { key, encoded: put.encoded, time: 0, exp: 0, writer, lock });
+        let freed = present.map_or(0, |record| record.size() as i64);
+        (i64::from(present.is_none()), record.size() as i64 - freed)
+    }
+
+    /// The one write path. An error leaves the key as it was.
+    pub fn apply(
+        &mut self,
+        hash: u64,
+        mutation: &Mutation<'_>,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) -> Result<Applied> {
+        if self.closed {
+            return Err(stopped());
+        }
+        let key = mutation.key;
+        self.settle(hash, key, cx, fx);
+        let at = Target { hash, key, present: self.get(hash, key).cloned() };
+        let exp = expiry_of(&mutation.action, at.present.as_ref(), cx)?;
+        if let Action::Lock(request, wait) = &mutation.action {
+            return self.lock(&at, request, *wait, cx, fx);
+        }
+        check_conditions(mutation, at.present.as_ref(), cx)?;
+        match (&mutation.action, &at.present) {
+            (Action::Put(put), _) => self.put(&at, put, exp, mutation.conditions.owner, cx, fx),
+            (Action::Incr { by, .. }, _) => self.incr(&at, *by, exp, cx, fx),
+            (_, None) => Ok(Applied::default()),
+            (Action::Delete, Some(record)) => {
+                self.remove(hash, record, EventKind::Delete, cx, fx);
+                Ok(Applied::record(record.clone()))
+            }
+            (Action::Persist, Some(record)) => {
+                self.move_expiry(hash, record, exp, EventKind::Persist, cx, fx)
+            }
+            (Action::Touch { .. }, Some(record)) => {
+                self.move_expiry(hash, record, exp, EventKind::Touch, cx, fx)
+            }
+            (Action::Unlock | Action::Lock(..), Some(record)) => {
+                let ended = self.end_lock(hash, record.clone(), LockState::Released, cx, fx);
+                Ok(Applied::record(ended))
+            }
+        }
+    }
+
+    fn put(
+        &mut self,
+        at: &Target<'_>,
+        put: &Put<'_>,
+        exp: u64,
+        owner: Option<&str>,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) -> Result<Applied> {
+        let known = at.present.as_ref().and_then(Record::lock);
+        let (lock, granted) = match &put.lock {
+            Some(grant) => {
+                let (lock, granted) = self.grant(known, &owner.map(Arc::from), grant, cx);
+                (Some(lock), granted)
+            }
+            None => (known.cloned(), false),
+        };
+        let content = NewContent { encoded: put.encoded, exp, lock, reserved: put.reserved };
+        let record = self.store(at, content, cx, fx)?;
+        if granted {
+            self.emit(EventKind::Lock, &record, cx, fx);
+        }
+        Ok(Applied::record(record))
+    }
+
+    fn incr(
+        &mut self,
+        at: &Target<'_>,
+        by: i64,
+        exp: u64,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) -> Result<Applied> {
+        let old = match at.present.as_ref().map(|record| Reader::new(record.encoded()).token()) {
+            None => 0,
+            Some(Ok(Token::Int(int))) => int,
+            Some(_) => {
+                let key = shorten(at.key);
+                return Err(Error::value(format!("the value of {key} is not an int")));
+            }
+        };
+        let sum = old.checked_add(by).ok_or_else(|| {
+            let key = shorten(at.key);
+            let message = format!("{old} + {by} at {key} does not fit into signed 64 bit");
+            Error::int_out_of_range(message)
+        })?;
+        let lock = at.present.as_ref().and_then(Record::lock).cloned();
+        let encoded = Encoded::new(sum)?;
+        let content = NewContent { encoded: encoded.as_bytes(), exp, lock, reserved: false };
+        self.store(at, content, cx, fx).map(Applied::record)
+    }
+
+    /// Writes a new value and says so.
+    pub(super) fn store(
+        &mut self,
+        at: &Target<'_>,
+        content: NewContent<'_>,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) -> Result<Record> {
+        let NewContent { encoded, exp, lock, reserved } = content;
+        let time = self.tick(cx, at.present.as_ref().map_or(0, Record::time));
+        let writer = cx.member.clone();
+        let record = Record::new(NewValue { key: at.key, encoded, time, exp, writer, lock });
+        self.replace(at.hash, at.present.as_ref(), record.clone(), !reserved, cx, fx)?;
+        self.emit(EventKind::Put, &record, cx, fx);
+        Ok(record)
+    }
+
+    fn move_expiry(
+        &mut self,
+        hash: u64,
+        record: &Record,
+        exp: u64,
+        kind: EventKind,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) -> Result<Applied> {
+        let minor = Minor { clock: self.tick(cx, 0), member: cx.member.incarnation };
+        let changed = record.with_exp(exp, minor);
+        self.replace(hash, Some(record), changed.clone(), true, cx, fx)?;
+        self.emit(kind, &changed, cx, fx);
+        Ok(Applied::record(changed))
+    }
+
+    /// Takes a record out of the table; its lock ends with it.
+    fn remove(
+        &mut self,
+        hash: u64,
+        record: &Record,
+        kind: EventKind,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) {
+        if let Ok(slot) = self.table.find_entry(hash, |other| other.is_same(record)) {
+            fx.garbage.push(slot.remove().0);
+        }
+        self.unindex(hash, record);
+        cx.limits.release(1, record.size() as i64);
+        if let Some(lock) = record.lock().filter(|lock| lock.state == LockState::Held) {
+            lose(&mut lock.clone(), fx);
+        }
+        self.emit(kind, record, cx, fx);
+        self.serve(hash, record.key(), cx, fx);
+        self.give_memory_back(cx);
+    }
+
+    /// A table that is mostly empty shrinks, in halves, so that the cost is spread.
+    fn give_memory_back(&mut self, cx: &Context<'_>) {
+        let capacity = self.table.capacity();
+        if capacity > 64 && self.table.len() < capacity / 4 {
+            let hasher = cx.hasher;
+            self.table.shrink_to(capacity / 2, |record| hasher.hash_one(record.key()));
+        }
+    }
+
+    /// Puts a record where `old` was, or anew.
+    pub(super) fn replace(
+        &mut self,
+        hash: u64,
+        old: Option<&Record>,
+        new: Record,
+        counts: bool,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) -> Result<()> {
+        if counts {
+            let freed = old.map_or(0, |old| old.size() as i64);
+            cx.limits.reserve(i64::from(old.is_none()), new.size() as i64 - freed)?;
+        }
+        self.record_bytes += new.size();
+        self.held_locks += usize::from(is_held(&new));
+        self.expiries.insert(new.exp(), hash);
+        self.leases.insert(new.lease_end(), hash);
+        let slot = old.and_then(|old| self.table.find_mut(hash, |other| other.is_same(old)));
+        match (slot, old) {
+            (Some(slot), Some(old)) => {
+                fx.garbage.push(std::mem::replace(slot, new));
+                self.unindex(hash, old);
+            }
+            _ => {
+                let hasher = cx.hasher;
+                self.table.insert_unique(hash, new, |record| hasher.hash_one(record.key()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets what is counted and indexed for a record that is no longer in the table.
+    fn unindex(&mut self, hash: u64, record: &Record) {
+        self.record_bytes -= record.size();
+        self.held_locks -= usize::from(is_held(record));
+        let (exp, lease_end) = (record.exp(), record.lease_end());
+        if exp != NEVER && self.with_exp(hash, exp).next().is_none() {
+            self.expiries.remove(exp, hash);
+        }
+        let shared = |other: &Record| other.lease_end() == lease_end;
+        if lease_end != NEVER && !self.table.iter_hash(hash).any(shared) {
+            self.leases.remove(lease_end, hash);
+        }
+    }
+
+    /// Brings one key up to date: an expired entry goes, a lease that is over ends.
+    fn settle(&mut self, hash: u64, key: &[u8], cx: &Context<'_>, fx: &mut Effects) {
+        while let Some(record) = self.get(hash, key) {
+            if record.is_expired(cx.now.wall) {
+                let record = record.clone();
+                self.expire(hash, &record, cx, fx);
+            } else if record.lease_end() <= cx.now.mono {
+                let record = record.clone();
+                self.end_lock(hash, record, LockState::Lapsed, cx, fx);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn expire(&mut self, hash: u64, record: &Record, cx: &Context<'_>, fx: &mut Effects) {
+        self.expired += 1;
+        self.remove(hash, record, EventKind::Expire, cx, fx);
+    }
+
+    /// Processes what is due, at most `budget` steps. True: there is more.
+    pub fn sweep(&mut self, budget: usize, cx: &Context<'_>, fx: &mut Effects) -> bool {
+        for _ in 0..budget {
+            // Expiries first, then lease ends, then waits: who is served at the last moment has not waited in vain.
+            if let Some((at, hash)) = self.expiries.due(cx.now.wall) {
+                let due = self.with_exp(hash, at).next().cloned();
+                match due {
+                    Some(record) => self.expire(hash, &record, cx, fx),
+                    None => self.expiries.remove(at, hash),
+                }
+            } else if let Some((at, hash)) = self.leases.due(cx.now.mono) {
+                let due = |record: &&Record| record.lease_end() == at;
+                match self.table.iter_hash(hash).find(due).cloned() {
+                    Some(record) => {
+                        self.end_lock(hash, record, LockState::Lapsed, cx, fx);
+                    }
+                    None => self.leases.remove(at, hash),
+                }
+            } else if let Some((&(at, id), key)) = self.timeouts.first_key_value()
+                && at <= cx.now.mono
+            {
+                let key = key.clone();
+                let held = self.get(cx.hasher.hash_one(&*key), &key);
+                let error = locked_error(&key, held).after_waiting();
+                if let Some(waiter) = self.take_waiter(&key, id, at) {
+                    waiter.tell(Err(error), fx);
+                }
+            } else {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Empties the shard for good: waiters get `stopped`, guards lose their locks.
+    pub fn close(&mut self, fx: &mut Effects) {
+        self.closed = true;
+        for waiter in std::mem::take(&mut self.waiters).into_values().flatten() {
+            waiter.tell(Err(stopped()), fx);
+        }
+        self.timeouts.clear();
+        for record in std::mem::take(&mut self.table) {
+            if let Some(lock) = record.lock().filter(|lock| lock.state == LockState::Held) {
+                lose(&mut lock.clone(), fx);
+            }
+            fx.garbage.push(record);
+        }
+        self.expiries.clear();
+        self.leases.clear();
+        (self.held_locks, self.record_bytes) = (0, 0);
+    }
+
+    /// Mints a time: later than everything minted here and than `after`.
+    pub(super) fn tick(&mut self, cx: &Context<'_>, after: u64) -> u64 {
+        self.clock = cx.now.wall.max(self.clock + 1).max(after + 1);
+        self.clock
+    }
+
+    pub(super) fn emit(
+        &self,
+        kind: EventKind,
+        record: &Record,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) {
+        if cx.watched {
+            fx.events.push(Event::of(kind, entry(record, cx)));
+        }
+    }
+
+    /// Every invariant of this structure; for tests.
+    #[cfg(test)]
+    pub fn validate(&self, hasher: &RandomState) {
+        let (mut bytes, mut held) = (0, 0);
+        let (mut expiries, mut leases) = (0, 0);
+        for record in &self.table {
+            let hash = hasher.hash_one(record.key());
+            let copies = self.table.iter_hash(hash).filter(|other| other.key() == record.key());
+            assert_eq!(copies.count(), 1, "a key is in the table once");
+            assert!(crate::codec::decode(record.encoded()).is_ok(), "values are canonical");
+            bytes += record.size();
+            held += usize::from(is_held(record));
+            for (at, index, count) in [
+                (record.exp(), &self.expiries, &mut expiries),
+                (record.lease_end(), &self.leases, &mut leases),
+            ] {
+                if at != NEVER {
+                    assert!(index.contains(at, hash), "every deadline is indexed");
+                    *count += 1;
+                }
+            }
+            assert!(record.time() <= self.clock && record.epoch() <= self.clock);
+            assert!(record.lock().is_none_or(|lock| lock.fence <= self.clock));
+        }
+        assert_eq!((bytes, held), (self.record_bytes, self.held_locks));
+        assert!(
+            self.expiries.len() <= expiries && self.leases.len() <= leases,
+            "no stale deadline"
+        );
+        let waiting: usize = self.waiters.values().map(VecDeque::len).sum();
+        assert_eq!(waiting, self.timeouts.len());
+        for (key, queue) in &self.waiters {
+            assert!(!queue.is_empty());
+            let record = self.get(hasher.hash_one(&**key), key).expect("waiters have a key");
+            assert!(is_held(record), "nobody waits for a free lock");
+        }
+    }
+}
+
+pub(crate) fn entry(record: &Record, cx: &Context<'_>) -> Entry {
+    Entry::new(record.clone(), cx.now.wall, record.held_lock(cx.now).is_some())
+}
+
+pub(crate) fn stopped() -> Error {
+    Error::new(ErrorKind::Stopped, "the registry was stopped; start a new one")
+}

@@ -1,0 +1,64 @@
+//! Read, change, write, and again if somebody wrote in between.
+
+use crate::call_options::WriteOptions;
+use crate::codec::Encoded;
+use crate::entry::Entry;
+use crate::error::{Error, ErrorKind, Result};
+use crate::registry::core::Core;
+use crate::table::mutation::{Action, Conditions, Expiry, Mutation, Put};
+use crate::value::IntoValue;
+
+/// What an update makes of a value.
+#[derive(Clone, Debug)]
+pub enum Update {
+    /// Stores this value; expiry and lock stay as they are.
+    Put(Encoded),
+    /// Leaves everything as it is.
+    Keep,
+    /// Removes the entry.
+    Delete,
+}
+
+impl Update {
+    /// Stores this value.
+    pub fn put(value: impl IntoValue) -> Result<Update> {
+        Encoded::new(value).map(Update::Put)
+    }
+}
+
+pub(crate) fn run_update<E: From<Error>>(
+    core: &Core,
+    key: &[u8],
+    write: &WriteOptions,
+    mut change: impl FnMut(Option<&Entry>) -> Result<Update, E>,
+) -> Result<Option<Entry>, E> {
+    loop {
+        core.ensure_running()?;
+        let present = core.table.get(key);
+        core.table.check(key, &write.conditions())?;
+        let update = change(present.as_ref())?;
+        let action = match &update {
+            Update::Keep => return Ok(present),
+            Update::Delete if present.is_none() => return Ok(None),
+            Update::Delete => Action::Delete,
+            Update::Put(encoded) => {
+                core.check_size(encoded)?;
+                Action::Put(Put {
+                    encoded: encoded.as_bytes(),
+                    expiry: Expiry::Keep(core.default_ttl()),
+                    if_absent: present.is_none(),
+                    lock: None,
+                    reserved: false,
+                })
+            }
+        };
+        let seen = present.as_ref().map(Entry::version);
+        let conditions = Conditions { version: seen, ..write.conditions() };
+        match core.table.apply(&Mutation { key, conditions, action }) {
+            Ok(applied) => return Ok(applied.record.map(|record| core.entry(record))),
+            // Somebody wrote in between: the next round asks the caller's own condition again.
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
