@@ -93,7 +93,7 @@ impl GuardPlan {
 
     /// The guard for a granted lock.
     pub fn finish(self, registry: &Arc<Core>, key: &[u8], applied: Applied) -> Result<LockGuard> {
-        let Some(record) = applied.record else {
+        let Some(entry) = applied.entry else {
             let message = format!("{} is absent; put it first, or give create", shorten(key));
             return Err(Error::new(ErrorKind::NotFound, message));
         };
@@ -102,11 +102,11 @@ impl GuardPlan {
             id: self.id,
             key: key.into(),
             owner: self.owner,
-            fence: record.lock().map_or(0, |lock| lock.fence),
+            fence: entry.fence().unwrap_or_default(),
             lease: self.request.grant.lease,
             signal: self.signal,
             state: AtomicU8::new(HELD),
-            created: applied.created.then(|| record.version()),
+            created: applied.created.then(|| entry.version()),
         });
         if let Some(lease) = core.lease {
             let at = registry.table.clock.mono().saturating_add((lease / 3).max(1));
@@ -191,8 +191,7 @@ impl GuardCore {
 
     fn write(&self, action: Action<'_>) -> Result<Option<Entry>> {
         self.check()?;
-        let applied = self.as_guard(self.apply(action))?;
-        Ok(applied.record.map(|record| self.registry.entry(record)))
+        Ok(self.as_guard(self.apply(action))?.entry)
     }
 
     fn release(&self) -> Result<()> {
@@ -300,7 +299,7 @@ impl LockGuard {
         match result {
             Ok(applied) => {
                 self.core.signal.silence();
-                Ok(applied.record.map(|record| self.core.registry.entry(record)))
+                Ok(applied.entry)
             }
             Err(error) => {
                 self.core.state.store(HELD, Ordering::SeqCst);

@@ -108,11 +108,9 @@ impl Drop for Pending {
             return;
         }
         // Granted, but nobody will ever know: give it back.
-        if let Some(Ok(Applied { record: Some(record), .. })) = self.outcome.take()
-            && let Some(lock) = record.lock()
-        {
+        if let Some(Ok(Applied { entry: Some(entry), .. })) = self.outcome.take() {
             let mut conditions = self.request.conditions();
-            (conditions.fence, conditions.version) = (Some(lock.fence), None);
+            (conditions.fence, conditions.version) = (entry.fence(), None);
             let mutation = Mutation { key: &self.key, conditions, action: Action::Unlock };
             // It may have ended by itself meanwhile.
             let _ = self.core.table.apply(&mutation);
@@ -135,26 +133,19 @@ impl PendingLock {
         Pending::start(core, key, core.next_id(), request, wait).map(PendingLock)
     }
 
-    fn finish(core: &Core, result: Result<Applied>) -> Result<Option<Entry>> {
-        Ok(result?.record.map(|record| core.entry(record)))
-    }
-
     /// Waits until the lock is granted or refused.
     pub fn block(self) -> Result<Option<Entry>> {
-        let core = self.0.core.clone();
-        PendingLock::finish(&core, self.0.block())
+        Ok(self.0.block()?.entry)
     }
 
     /// The result, if it is decided; it is given once.
     pub fn try_take(&mut self) -> Option<Result<Option<Entry>>> {
-        let result = self.0.take()?;
-        Some(PendingLock::finish(&self.0.core, result))
+        self.0.take().map(|result| Ok(result?.entry))
     }
 
     /// Waits in real time for the result, at most this long; it is given once.
     pub fn wait_for(&mut self, timeout: Duration) -> Option<Result<Option<Entry>>> {
-        let result = self.0.wait_for(timeout)?;
-        Some(PendingLock::finish(&self.0.core, result))
+        self.0.wait_for(timeout).map(|result| Ok(result?.entry))
     }
 
     /// Calls back when the result is there, at once if it is; replaces an earlier callback.

@@ -55,7 +55,7 @@ pub(crate) fn run_update<E: From<Error>>(
         let seen = present.as_ref().map(Entry::version);
         let conditions = Conditions { version: seen, ..write.conditions() };
         match core.table.apply(&Mutation { key, conditions, action }) {
-            Ok(applied) => return Ok(applied.record.map(|record| core.entry(record))),
+            Ok(applied) => return Ok(applied.entry),
             // Somebody wrote in between: the next round asks the caller's own condition again.
             Err(error) if error.kind() == ErrorKind::Conflict => {}
             Err(error) => return Err(error.into()),

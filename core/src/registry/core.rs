@@ -14,7 +14,6 @@ use crate::guard::GuardCore;
 use crate::lock::NEVER;
 use crate::member::Member;
 use crate::options::{ClockKind, Options};
-use crate::record::Record;
 use crate::renewal::Renewals;
 use crate::supervisor::{Signal, Supervisor};
 use crate::sync::Mutex;
@@ -172,21 +171,10 @@ impl Core {
         self.options.default_ttl.map(nanos)
     }
 
-    /// A record as the entry that a write hands out.
-    pub fn entry(&self, record: Record) -> Entry {
-        let clock = &self.table.clock;
-        let needs_mono = record.lease_end() != NEVER;
-        let mono = if needs_mono { clock.mono() } else { 0 };
-        let wall = if record.exp() == NEVER { 0 } else { clock.wall() };
-        let locked = record.held_lock(crate::clock::Now { wall, mono }).is_some();
-        Entry::new(record, wall, locked)
-    }
-
     /// The entry of a mutation that always leaves one.
     pub fn one_entry(&self, applied: Applied) -> Result<Entry> {
-        let record = applied.record;
-        let record = record.ok_or_else(|| Error::new(ErrorKind::Internal, "a put left nothing"))?;
-        Ok(self.entry(record))
+        let left = applied.entry;
+        left.ok_or_else(|| Error::new(ErrorKind::Internal, "a put left nothing"))
     }
 
     pub fn encode(&self, value: impl IntoValue) -> Result<Encoded> {

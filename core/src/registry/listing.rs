@@ -104,39 +104,33 @@ impl Registry {
         let first = after.as_ref().map_or(0, |after| after.shard);
         let mut items: Vec<Entry> = Vec::new();
         for shard in first..SHARDS {
+            let is_later = |entry: &Entry| {
+                after.as_ref().is_none_or(|after| {
+                    let key = entry.key_bytes();
+                    (shard, table.hash(key), key) > (after.shard, after.hash, &*after.key)
+                })
+            };
             let mut entries = table.scan(shard, |key| key.starts_with(&prefix));
+            entries.retain(is_later);
             let Some(limit) = limit else {
                 items.append(&mut entries);
                 continue;
             };
-            let mut placed: Vec<(u64, Entry)> = entries
-                .into_iter()
-                .map(|entry| (table.hash(entry.key_bytes()), entry))
-                .filter(|(hash, entry)| {
-                    after.as_ref().is_none_or(|after| {
-                        (shard, *hash, entry.key_bytes()) > (after.shard, after.hash, &after.key)
-                    })
-                })
-                .collect();
-            placed.sort_by(|(a_hash, a), (b_hash, b)| {
-                (a_hash, a.key_bytes()).cmp(&(b_hash, b.key_bytes()))
-            });
-            for (hash, entry) in placed {
-                if items.len() == limit {
-                    // There is more: the next page goes on after the last item of this one.
-                    let last = items.last().map_or(&entry, |last| last);
-                    let hash_of_last = table.hash(last.key_bytes());
-                    let same_shard = table.shard_of(hash_of_last) == shard;
-                    debug_assert!(!same_shard || hash_of_last <= hash);
-                    let cursor = Cursor {
-                        shard: table.shard_of(hash_of_last),
-                        hash: hash_of_last,
-                        key: last.key_bytes().to_vec(),
-                    };
-                    return Ok(Page { items, cursor: Some(cursor.write()) });
-                }
-                items.push(entry);
+            let place = |entry: &Entry| (table.hash(entry.key_bytes()), entry.key());
+            entries.sort_by_cached_key(place);
+            let room = limit - items.len();
+            if entries.len() <= room {
+                items.append(&mut entries);
+                continue;
             }
+            // There is more: the next page goes on after the last item of this one.
+            items.extend(entries.drain(..room));
+            let cursor = items.last().map(|last| {
+                let hash = table.hash(last.key_bytes());
+                let key = last.key_bytes().to_vec();
+                Cursor { shard: table.shard_of(hash), hash, key }.write()
+            });
+            return Ok(Page { items, cursor });
         }
         Ok(Page { items, cursor: None })
     }

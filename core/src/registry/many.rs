@@ -89,10 +89,7 @@ impl Registry {
             at.push(first.then(|| mutations.len() - 1));
         }
         let applied = self.0.core.table.apply_all(&mutations)?;
-        let removed = |place: Option<usize>| {
-            let record = applied[place?].record.clone()?;
-            Some(self.0.core.entry(record).without_lock())
-        };
+        let removed = |place: Option<usize>| applied[place?].entry.clone();
         Ok(at.into_iter().map(removed).collect())
     }
 

@@ -212,6 +212,16 @@ impl Registry {
         self.put(key, value)
     }
 
+    /// The same as [`put_with`](Registry::put_with).
+    pub fn set_with(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl IntoValue,
+        options: PutOptions,
+    ) -> Result<Entry> {
+        self.put_with(key, value, options)
+    }
+
     fn write(
         &self,
         key: &[u8],
@@ -220,8 +230,7 @@ impl Registry {
     ) -> Result<Option<Entry>> {
         options.check()?;
         let conditions = options.conditions();
-        let applied = self.0.core.table.apply(&Mutation { key, conditions, action })?;
-        Ok(applied.record.map(|record| self.0.core.entry(record)))
+        Ok(self.0.core.table.apply(&Mutation { key, conditions, action })?.entry)
     }
 
     /// Removes an entry and ends its lock; returns the removed entry, `None` if the key was absent.
@@ -239,8 +248,7 @@ impl Registry {
     ) -> Result<Option<Entry>> {
         let key = key.as_ref();
         self.check_key(key)?;
-        let entry = self.write(key, &options, Action::Delete)?;
-        Ok(entry.map(Entry::without_lock))
+        self.write(key, &options, Action::Delete)
     }
 
     /// Locks a present key for this node without an owner label; `None` if the key is absent.

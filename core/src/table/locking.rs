@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::access::{check_absent, check_access, expiry_at};
 use super::mutation::{Applied, Effects, Grant, LockRequest, Outcome, Wait};
-use super::shard::{Context, NewContent, Shard, Target};
+use super::shard::{Context, NewContent, Shard, Target, entry};
 use crate::error::{ErrorKind, Result};
 use crate::lock::{LockRegister, LockState, NEVER};
 use crate::record::Record;
@@ -82,7 +82,8 @@ impl Shard {
         if granted {
             self.emit(EventKind::Lock, &record, cx, fx);
         }
-        Ok(Applied { record: Some(record), created: present.is_none(), waiting: false })
+        let entry = Some(entry(&record, cx));
+        Ok(Applied { entry, created: present.is_none(), waiting: false })
     }
 
     /// The lock register after a grant to somebody who may have it, and whether the grant is a new one.

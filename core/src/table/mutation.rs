@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::codec::Encoded;
+use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::LossSignal;
 use crate::oneshot::Oneshot;
@@ -110,8 +111,8 @@ pub(crate) struct Wait<'a> {
 /// What a mutation did.
 #[derive(Clone, Default)]
 pub(crate) struct Applied {
-    /// The entry after the mutation (for a removal: the one removed); `None`: there is none.
-    pub record: Option<Record>,
+    /// The entry after the mutation (for a removal: the one removed), as it was then; `None`: there is none.
+    pub entry: Option<Entry>,
     /// The lock request stored its value on an absent key.
     pub created: bool,
     /// The lock request was queued; its outcome will say the rest.
@@ -119,8 +120,8 @@ pub(crate) struct Applied {
 }
 
 impl Applied {
-    pub fn record(record: Record) -> Applied {
-        Applied { record: Some(record), ..Applied::default() }
+    pub fn entry(entry: Entry) -> Applied {
+        Applied { entry: Some(entry), ..Applied::default() }
     }
 }
 

@@ -180,7 +180,7 @@ impl Shard {
             (_, None) => Ok(Applied::default()),
             (Action::Delete, Some(record)) => {
                 self.remove(hash, record, EventKind::Delete, cx, fx);
-                Ok(Applied::record(record.clone()))
+                Ok(Applied::entry(entry(record, cx).without_lock()))
             }
             (Action::Persist, Some(record)) => {
                 self.move_expiry(hash, record, exp, EventKind::Persist, cx, fx)
@@ -190,7 +190,7 @@ impl Shard {
             }
             (Action::Unlock | Action::Lock(..), Some(record)) => {
                 let ended = self.end_lock(hash, record.clone(), LockState::Released, cx, fx);
-                Ok(Applied::record(ended))
+                Ok(Applied::entry(entry(&ended, cx)))
             }
         }
     }
@@ -217,7 +217,7 @@ impl Shard {
         if granted {
             self.emit(EventKind::Lock, &record, cx, fx);
         }
-        Ok(Applied::record(record))
+        Ok(Applied::entry(entry(&record, cx)))
     }
 
     fn incr(
@@ -244,7 +244,8 @@ impl Shard {
         let lock = at.present.as_ref().and_then(Record::lock).cloned();
         let encoded = Encoded::new(sum)?;
         let content = NewContent { encoded: encoded.as_bytes(), exp, lock, reserved: false };
-        self.store(at, content, cx, fx).map(Applied::record)
+        let record = self.store(at, content, cx, fx)?;
+        Ok(Applied::entry(entry(&record, cx)))
     }
 
     /// Writes a new value and says so.
@@ -277,7 +278,7 @@ impl Shard {
         let changed = record.with_exp(exp, minor);
         self.replace(hash, Some(record), changed.clone(), true, cx, fx)?;
         self.emit(kind, &changed, cx, fx);
-        Ok(Applied::record(changed))
+        Ok(Applied::entry(entry(&changed, cx)))
     }
 
     /// Takes a record out of the table; its lock ends with it.
