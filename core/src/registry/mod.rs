@@ -3,6 +3,8 @@
 pub(crate) mod core;
 mod listing;
 mod many;
+#[cfg(all(test, not(feature = "__shuttle")))]
+mod model;
 
 use std::fmt;
 use std::sync::{Arc, Weak};

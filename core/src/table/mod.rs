@@ -313,7 +313,7 @@ impl Table {
     /// How many entries there are, without looking at them.
     pub fn len(&self) -> usize {
         let now = Now { wall: self.clock.wall(), mono: 0 };
-        self.slots.iter().map(|slot| slot.shard.read().live_len(now)).sum()
+        self.slots.iter().map(|slot| slot.shard.read().live_len(now, &self.hasher)).sum()
     }
 
     /// Processes everything that is due. True: something was.

@@ -87,14 +87,23 @@ impl Shard {
     }
 
     /// How many entries a reader sees now.
-    pub fn live_len(&self, now: Now) -> usize {
+    pub fn live_len(&self, now: Now, hasher: &RandomState) -> usize {
         let due = self.expiries.iter_due(now.wall);
-        let expired = due.map(|(at, hash)| self.with_exp(hash, at).count()).sum::<usize>();
+        let expired = due.map(|(at, hash)| {
+            self.with_hash(hash, hasher).filter(|record| record.exp() == at).count()
+        });
+        let expired: usize = expired.sum();
         self.table.len() - expired
     }
 
-    fn with_exp(&self, hash: u64, exp: u64) -> impl Iterator<Item = &Record> {
-        self.table.iter_hash(hash).filter(move |record| record.exp() == exp)
+    /// The records with this very hash; the table's own iterator also gives some with a similar one.
+    fn with_hash<'a>(
+        &'a self,
+        hash: u64,
+        hasher: &'a RandomState,
+    ) -> impl Iterator<Item = &'a Record> {
+        let equal = move |record: &&Record| hasher.hash_one(record.key()) == hash;
+        self.table.iter_hash(hash).filter(equal)
     }
 
     /// The earliest expiry on the wall clock; [`NEVER`] for none.
@@ -293,7 +302,7 @@ impl Shard {
         if let Ok(slot) = self.table.find_entry(hash, |other| other.is_same(record)) {
             fx.garbage.push(slot.remove().0);
         }
-        self.unindex(hash, record);
+        self.unindex(hash, record, cx);
         cx.limits.release(1, record.size() as i64);
         if let Some(lock) = record.lock().filter(|lock| lock.state == LockState::Held) {
             lose(&mut lock.clone(), fx);
@@ -334,7 +343,7 @@ impl Shard {
         match (slot, old) {
             (Some(slot), Some(old)) => {
                 fx.garbage.push(std::mem::replace(slot, new));
-                self.unindex(hash, old);
+                self.unindex(hash, old, cx);
             }
             _ => {
                 let hasher = cx.hasher;
@@ -345,15 +354,15 @@ impl Shard {
     }
 
     /// Forgets what is counted and indexed for a record that is no longer in the table.
-    fn unindex(&mut self, hash: u64, record: &Record) {
+    fn unindex(&mut self, hash: u64, record: &Record, cx: &Context<'_>) {
         self.record_bytes -= record.size();
         self.held_locks -= usize::from(is_held(record));
         let (exp, lease_end) = (record.exp(), record.lease_end());
-        if exp != NEVER && self.with_exp(hash, exp).next().is_none() {
+        if exp != NEVER && !self.with_hash(hash, cx.hasher).any(|other| other.exp() == exp) {
             self.expiries.remove(exp, hash);
         }
         let shared = |other: &Record| other.lease_end() == lease_end;
-        if lease_end != NEVER && !self.table.iter_hash(hash).any(shared) {
+        if lease_end != NEVER && !self.with_hash(hash, cx.hasher).any(shared) {
             self.leases.remove(lease_end, hash);
         }
     }
@@ -383,14 +392,16 @@ impl Shard {
         for _ in 0..budget {
             // Expiries first, then lease ends, then waits: who is served at the last moment has not waited in vain.
             if let Some((at, hash)) = self.expiries.due(cx.now.wall) {
-                let due = self.with_exp(hash, at).next().cloned();
+                let due =
+                    self.with_hash(hash, cx.hasher).find(|record| record.exp() == at).cloned();
                 match due {
                     Some(record) => self.expire(hash, &record, cx, fx),
                     None => self.expiries.remove(at, hash),
                 }
             } else if let Some((at, hash)) = self.leases.due(cx.now.mono) {
                 let due = |record: &&Record| record.lease_end() == at;
-                match self.table.iter_hash(hash).find(due).cloned() {
+                let due = self.with_hash(hash, cx.hasher).find(due).cloned();
+                match due {
                     Some(record) => {
                         self.end_lock(hash, record, LockState::Lapsed, cx, fx);
                     }
