@@ -87,6 +87,7 @@ impl GuardPlan {
             version: conditions.version,
             grant: Grant { lease, signal: Some(signal.clone()) },
             store,
+            renewal: false,
         };
         Ok(GuardPlan { id, request, owner, signal })
     }
@@ -133,17 +134,9 @@ impl GuardCore {
             version: None,
             grant: Grant { lease: Some(lease), signal: None },
             store: None,
+            renewal: true,
         };
-        // Under the guard's own fence only a lock that is still held is prolonged.
-        let still_held = self
-            .registry
-            .table
-            .get(&self.key)
-            .is_some_and(|entry| entry.is_locked() && entry.fence() == Some(self.fence));
-        if !still_held {
-            return None;
-        }
-        self.apply(Action::Lock(&request, None)).ok()?;
+        self.apply(Action::Lock(&request, None)).ok()?.entry?;
         Some(now.saturating_add((lease / 3).max(1)))
     }
 

@@ -81,3 +81,8 @@ pub use update::Update;
 pub use value::{IntoValue, Value, ValueType};
 pub use version::Version;
 pub use watch::{Event, EventKind, Watch};
+
+/// The examples of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

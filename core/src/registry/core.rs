@@ -231,6 +231,7 @@ impl Core {
             version: conditions.version,
             grant: Grant { lease: options.lease_nanos(&self.options)?, signal: None },
             store,
+            renewal: false,
         })
     }
 

@@ -57,6 +57,9 @@ impl Shard {
     ) -> Result<Applied> {
         let present = at.present.as_ref();
         check_access(at.key, &request.conditions(), present, cx)?;
+        if request.renewal && present.and_then(|record| record.held_lock(cx.now)).is_none() {
+            return Ok(Applied::default());
+        }
         let store = request.store.as_ref();
         let store = store.filter(|store| present.is_none() || !store.only_if_absent);
         if store.is_some_and(|store| store.if_absent) {

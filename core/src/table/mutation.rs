@@ -78,6 +78,8 @@ pub(crate) struct LockRequest {
     pub version: Option<Version>,
     pub grant: Grant,
     pub store: Option<Store>,
+    /// Only prolongs a lock that is held under the fence; a lapsed one is not taken anew.
+    pub renewal: bool,
 }
 
 /// What a lock request puts in the same step.
