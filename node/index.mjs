@@ -1,0 +1,4 @@
+import minikv from './index.js'
+
+export const { Registry, MinikvError, Entry, Held, Watch, Float, float, KEEP, DELETE } = minikv
+export default minikv

@@ -1,0 +1,318 @@
+'use strict'
+
+const { AsyncLocalStorage } = require('node:async_hooks')
+const { fileURLToPath } = require('node:url')
+const { native, dispatch, signalOf, waitFor, handles } = require('./native')
+const { invalidArgument } = require('./errors')
+const { Entry, entryOrNull, entriesOf } = require('./entry')
+const { Held } = require('./held')
+const { Watch } = require('./watch')
+
+/** Tells the constructor that the handle is there already. */
+const OPENED = Symbol('opened')
+
+/** The keys that are being computed around the running code, innermost first. */
+const computing = new AsyncLocalStorage()
+
+/** A handle that the addon knows nothing of. */
+const RELEASED = -1
+
+class Registry {
+  #id
+  /** Whether leaving a scope stops the registry, or only gives this handle back. */
+  #starter
+  #name
+
+  constructor(name, options) {
+    if (name === OPENED) {
+      ;[this.#id, this.#starter] = options
+    } else {
+      ;[this.#id, this.#starter] = native.start(startOptions(name, options))
+    }
+    handles.register(this, this.#id, this)
+  }
+
+  static open(name, options) {
+    return new Registry(OPENED, [native.open(name, options), false])
+  }
+
+  static fromConfig(path, options) {
+    const file = path instanceof URL ? fileURLToPath(path) : path
+    return new Registry(OPENED, native.fromConfig(file, options))
+  }
+
+  get name() {
+    return this.options().name
+  }
+
+  get(key) {
+    const packed = native.get(this.#id, key)
+    return packed === null ? null : new Entry(packed)
+  }
+
+  value(key, fallback) {
+    return native.value(this.#id, key, fallback)
+  }
+
+  contains(key) {
+    return native.contains(this.#id, key)
+  }
+
+  put(key, value, options) {
+    return new Entry(native.put(this.#id, key, value, options))
+  }
+
+  set(key, value, options) {
+    return new Entry(native.put(this.#id, key, value, options))
+  }
+
+  delete(key, options) {
+    return entryOrNull(native.delete(this.#id, key, options))
+  }
+
+  unlock(key, options) {
+    return entryOrNull(native.unlock(this.#id, key, options))
+  }
+
+  persist(key, options) {
+    return entryOrNull(native.persist(this.#id, key, options))
+  }
+
+  touch(key, ttl, options) {
+    return entryOrNull(native.touch(this.#id, key, ttl, options))
+  }
+
+  incr(key, by, options) {
+    return new Entry(native.incr(this.#id, key, by, options))
+  }
+
+  update(key, change, options) {
+    native.checkKey(this.#id, key)
+    if (typeof change !== 'function') throw invalidArgument('update takes a function')
+    return entryOrNull(native.update(this.#id, key, change, options))
+  }
+
+  getMany(keys) {
+    return entriesOf(native.getMany(this.#id, arrayOf(keys)))
+  }
+
+  putMany(items, options) {
+    return entriesOf(native.putMany(this.#id, pairsOf(items), options))
+  }
+
+  deleteMany(keys, options) {
+    return entriesOf(native.deleteMany(this.#id, arrayOf(keys), options))
+  }
+
+  keys(options) {
+    return page(...native.keys(this.#id, options))
+  }
+
+  entries(options) {
+    const [packed, cursor] = native.entries(this.#id, options)
+    return page(entriesOf(packed), cursor)
+  }
+
+  count(prefix) {
+    return native.count(this.#id, prefix)
+  }
+
+  clear(prefix, options) {
+    return native.clear(this.#id, prefix, options)
+  }
+
+  digest() {
+    return native.digest(this.#id)
+  }
+
+  stats() {
+    return native.stats(this.#id)
+  }
+
+  options() {
+    return native.options(this.#id)
+  }
+
+  advance(ms) {
+    native.advance(this.#id, ms)
+    // What fell due is settled when this returns, not at the next turn of the event loop.
+    dispatch()
+  }
+
+  watch(options) {
+    const signal = plainSignal(options)
+    const id = native.watch(this.#id, options)
+    if (signal?.aborted) {
+      native.drop(id)
+      throw signal.reason
+    }
+    return new Watch(id, signal)
+  }
+
+  async lock(key, options) {
+    native.checkKey(this.#id, key)
+    const signal = signalOf(options)
+    signal?.throwIfAborted()
+    const result = native.lock(this.#id, key, options)
+    if (typeof result !== 'number') return entryOrNull(result)
+    return entryOrNull(await waitFor(result, native.lockTake, signal))
+  }
+
+  async locked(key, options, body) {
+    if (typeof options === 'function') [options, body] = [undefined, options]
+    native.checkKey(this.#id, key)
+    if (body !== undefined && typeof body !== 'function') {
+      throw invalidArgument('locked takes a function, or none')
+    }
+    const signal = signalOf(options)
+    signal?.throwIfAborted()
+    const id = this.#id
+    let result = native.locked(id, key, options)
+    if (typeof result === 'number') {
+      result = await waitFor(result, (wait) => native.lockedTake(wait, id), signal)
+    }
+    const held = new Held(typeof key === 'string' ? key : Buffer.from(key), result)
+    return body === undefined ? held : scope(held, body)
+  }
+
+  async getOrPut(key, compute, options) {
+    native.checkKey(this.#id, key)
+    if (typeof compute !== 'function') throw invalidArgument('getOrPut takes a function')
+    const signal = signalOf(options)
+    signal?.throwIfAborted()
+    for (;;) {
+      const result = native.getOrPut(this.#id, key, options)
+      if (typeof result === 'string') return new Entry(result)
+      if (typeof result === 'object') return this.#compute(key, result[0], compute, signal)
+      this.#refuseOwn(key, result)
+      const packed = await waitFor(result, native.valueTake, signal)
+      if (packed !== null) return new Entry(packed)
+    }
+  }
+
+  async #compute(key, id, compute, signal) {
+    let leave
+    const aborted = new Promise((_, reject) => {
+      leave = () => reject(signal.reason)
+    })
+    signal?.addEventListener('abort', leave, { once: true })
+    try {
+      const around = computing.getStore()
+      const own = { registry: this.#identity(), key: keyText(key), around }
+      const value = computing.run(own, async () => compute())
+      return new Entry(native.computed(id, await (signal ? Promise.race([value, aborted]) : value)))
+    } finally {
+      signal?.removeEventListener('abort', leave)
+      // Without a value the next who waits may try; after one there is nothing left to give back.
+      native.drop(id)
+    }
+  }
+
+  /** A computation that waits for itself would wait for ever. */
+  #refuseOwn(key, wait) {
+    const registry = this.#identity()
+    const text = keyText(key)
+    for (let own = computing.getStore(); own !== undefined; own = own.around) {
+      if (own.registry === registry && own.key === text) {
+        native.drop(wait)
+        throw invalidArgument('getOrPut was called for a key from within its own computation')
+      }
+    }
+  }
+
+  /** Handles of one registry share its name; a registry without one has only this handle. */
+  #identity() {
+    this.#name ??= native.options(this.#id).name ?? this
+    return this.#name
+  }
+
+  async stop() {
+    native.stop(this.#id)
+    // Whoever waits learns of it.
+    dispatch()
+  }
+
+  #leave() {
+    if (this.#starter) {
+      native.stop(this.#id)
+      dispatch()
+      return
+    }
+    handles.unregister(this)
+    native.close(this.#id)
+    this.#id = RELEASED
+  }
+
+  [Symbol.dispose]() {
+    this.#leave()
+  }
+
+  async [Symbol.asyncDispose]() {
+    this.#leave()
+  }
+}
+
+/** Runs `body` and releases; an error of its own comes before one of the release. */
+async function scope(held, body) {
+  let result
+  try {
+    result = await body(held)
+  } catch (error) {
+    try {
+      held.release()
+    } catch {
+      // The body's error is on its way already.
+    }
+    throw error
+  }
+  held.release()
+  return result
+}
+
+function startOptions(name, options) {
+  if (name !== null && typeof name === 'object' && options === undefined) return name
+  if (name === undefined || name === null) return options
+  const given = options?.name
+  if (given !== undefined && given !== null && given !== name) {
+    throw invalidArgument('the name was given twice')
+  }
+  return { ...options, name }
+}
+
+function keyText(key) {
+  return typeof key === 'string' ? Buffer.from(key).toString('hex') : Buffer.from(key).toString('hex')
+}
+
+/** A prefix has no signal; a getter of a foreign object is not asked. */
+function plainSignal(options) {
+  return typeof options === 'object' && !ArrayBuffer.isView(options) ? signalOf(options) : undefined
+}
+
+function arrayOf(keys) {
+  if (Array.isArray(keys)) return keys
+  if (typeof keys === 'object' && typeof keys?.[Symbol.iterator] === 'function') return [...keys]
+  throw invalidArgument('keys are an array, or another iterable')
+}
+
+/** Keys and values in turn, of pairs or of a Map. */
+function pairsOf(items) {
+  if (typeof items !== 'object' || typeof items?.[Symbol.iterator] !== 'function') {
+    throw invalidArgument('items are pairs of key and value: an array of them, or a Map')
+  }
+  const flat = []
+  for (const pair of items) {
+    if (!Array.isArray(pair) || pair.length !== 2) {
+      throw invalidArgument('an item is a pair of key and value')
+    }
+    flat.push(pair[0], pair[1])
+  }
+  return flat
+}
+
+/** A list that knows where the next one starts. */
+function page(items, cursor) {
+  // Not enumerable: as an array it equals any other of the same items.
+  return Object.defineProperty(items, 'cursor', { value: cursor })
+}
+
+module.exports = { Registry }

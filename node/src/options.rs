@@ -1,0 +1,389 @@
+//! Options of calls and of registries, as plain objects in JavaScript. A member that is undefined or null is not given.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use minikv::{
+    Encoded, Error, ListOptions, LockOptions, Options, PutOptions, Value, Version, WatchOptions,
+    WriteOptions, duration_from_millis, format_duration, parse_duration,
+};
+
+use crate::js::{Done, Env, Js, Kind};
+use crate::take::{self, invalid_argument};
+
+/// The names that the calls know; `signal` is the business of `lib/*.js`.
+pub const WRITE: &[&str] = &["owner", "fence", "ifVersion"];
+pub const PUT: &[&str] = &["owner", "fence", "ifVersion", "ttl", "persist", "keepTtl", "ifAbsent"];
+pub const GET_OR_PUT: &[&str] =
+    &["owner", "fence", "ifVersion", "ttl", "persist", "keepTtl", "ifAbsent", "signal"];
+pub const LOCK: &[&str] = &[
+    "owner",
+    "fence",
+    "ifVersion",
+    "wait",
+    "lease",
+    "put",
+    "ttl",
+    "persist",
+    "keepTtl",
+    "ifAbsent",
+    "signal",
+];
+pub const LOCKED: &[&str] = &["owner", "fence", "ifVersion", "wait", "lease", "create", "signal"];
+const LIST: &[&str] = &["prefix", "limit", "cursor", "raw"];
+const WATCH: &[&str] = &["prefix", "key", "initial", "capacity", "signal"];
+
+/// Everything that an option of a call can be.
+#[derive(Default)]
+pub struct Given {
+    owner: Option<String>,
+    fence: Option<u64>,
+    if_version: Option<Version>,
+    ttl: Option<Duration>,
+    persist: Option<bool>,
+    keep_ttl: Option<bool>,
+    if_absent: Option<bool>,
+    wait: Option<Duration>,
+    lease: Option<Duration>,
+    create: Option<bool>,
+    put: Option<Encoded>,
+}
+
+impl Given {
+    pub fn read(env: Env<'_>, options: Js<'_>, known: &[&str]) -> Done<Given> {
+        let mut given = Given::default();
+        // A wrong value comes before wrong options.
+        if known.contains(&"put") && env.kind(options)? == Kind::Object {
+            let put = env.property(options, env.text("put")?)?;
+            if env.kind(put)? != Kind::Undefined {
+                given.put = Some(take::value(env, put)?);
+            }
+        }
+        each(env, options, known, |env, name, value| {
+            match name {
+                "owner" => given.owner = Some(text(env, name, value)?),
+                "fence" => given.fence = Some(fence(env, value)?),
+                "ifVersion" => {
+                    given.if_version = Some(text(env, name, value)?.parse::<Version>()?);
+                }
+                "ttl" => given.ttl = Some(duration(env, name, value)?),
+                "persist" => given.persist = Some(bool(env, name, value)?),
+                "keepTtl" => given.keep_ttl = Some(bool(env, name, value)?),
+                "ifAbsent" => given.if_absent = Some(bool(env, name, value)?),
+                "wait" => given.wait = Some(wait(env, value)?),
+                "lease" => given.lease = Some(duration(env, name, value)?),
+                "create" => given.create = Some(bool(env, name, value)?),
+                _ => {}
+            }
+            Ok(())
+        })?;
+        Ok(given)
+    }
+
+    pub fn write(self) -> WriteOptions {
+        let mut options = WriteOptions::new();
+        if let Some(owner) = self.owner {
+            options = options.owner(owner);
+        }
+        if let Some(fence) = self.fence {
+            options = options.fence(fence);
+        }
+        if let Some(version) = self.if_version {
+            options = options.if_version(version);
+        }
+        options
+    }
+
+    pub fn put(self) -> PutOptions {
+        let mut options = self.stored();
+        if let Some(owner) = self.owner {
+            options = options.owner(owner);
+        }
+        if let Some(fence) = self.fence {
+            options = options.fence(fence);
+        }
+        if let Some(version) = self.if_version {
+            options = options.if_version(version);
+        }
+        options
+    }
+
+    /// What concerns the value that is stored.
+    fn stored(&self) -> PutOptions {
+        let mut options = PutOptions::new()
+            .persist(self.persist.unwrap_or_default())
+            .keep_ttl(self.keep_ttl.unwrap_or_default())
+            .if_absent(self.if_absent.unwrap_or_default());
+        if let Some(ttl) = self.ttl {
+            options = options.ttl(ttl);
+        }
+        options
+    }
+
+    pub fn lock(mut self) -> Done<LockOptions> {
+        let mut options = LockOptions::new().create(self.create.unwrap_or_default());
+        match self.put.take() {
+            Some(value) => options = options.put(value, self.stored())?,
+            None => {
+                let of_put = [self.persist, self.keep_ttl, self.if_absent];
+                if self.ttl.is_some() || of_put.iter().any(Option::is_some) {
+                    let message =
+                        "ttl, persist, keepTtl and ifAbsent belong to put; give put as well";
+                    return Err(invalid_argument(message));
+                }
+            }
+        }
+        if let Some(owner) = self.owner {
+            options = options.owner(owner);
+        }
+        if let Some(fence) = self.fence {
+            options = options.fence(fence);
+        }
+        if let Some(version) = self.if_version {
+            options = options.if_version(version);
+        }
+        if let Some(wait) = self.wait {
+            options = options.wait(wait);
+        }
+        if let Some(lease) = self.lease {
+            options = options.lease(lease);
+        }
+        Ok(options)
+    }
+}
+
+/// Calls `take` for each option that is given; an unknown name is told the nearest right one.
+fn each(
+    env: Env<'_>,
+    options: Js<'_>,
+    known: &[&str],
+    mut take: impl for<'b> FnMut(Env<'b>, &str, Js<'b>) -> Done<()>,
+) -> Done<()> {
+    match env.kind(options)? {
+        Kind::Undefined | Kind::Null => return Ok(()),
+        Kind::Object if !env.is_array(options)? => {}
+        _ => return Err(invalid_argument("options are a plain object")),
+    }
+    let names = env.names_of(options)?;
+    for at in 0..env.length_of(names)? {
+        env.scope(|env| {
+            let name = env.element(names, at)?;
+            let value = env.property(options, name)?;
+            let Some(name) = env.text_of(name)? else {
+                return Err(invalid_argument("the name of an option is not text"));
+            };
+            if !known.contains(&name.as_str()) {
+                return Err(Error::unknown_field("option", name.as_str(), known).into());
+            }
+            match env.kind(value)? {
+                Kind::Undefined | Kind::Null => Ok(()),
+                _ => take(env, name.as_str(), value),
+            }
+        })?;
+    }
+    Ok(())
+}
+
+pub fn text(env: Env<'_>, name: &str, value: Js<'_>) -> Done<String> {
+    if env.kind(value)? != Kind::Text {
+        return Err(invalid_argument(format!("{name} is a string")));
+    }
+    match env.text_of(value)? {
+        Some(text) => Ok(text.as_str().to_owned()),
+        None => Err(invalid_argument(format!("{name} holds a lone surrogate, which is not text"))),
+    }
+}
+
+fn bool(env: Env<'_>, name: &str, value: Js<'_>) -> Done<bool> {
+    match env.kind(value)? {
+        Kind::Bool => env.bool_of(value),
+        _ => Err(invalid_argument(format!("{name} is true or false"))),
+    }
+}
+
+/// A number of milliseconds, or text with a unit.
+pub fn duration(env: Env<'_>, name: &str, value: Js<'_>) -> Done<Duration> {
+    match env.kind(value)? {
+        Kind::Number => Ok(duration_from_millis(name, env.number_of(value)?)?),
+        Kind::Text => Ok(parse_duration(name, &text(env, name, value)?)?),
+        _ => {
+            let message =
+                format!("{name} is a number of milliseconds, or text with a unit such as \"60s\"");
+            Err(invalid_argument(message))
+        }
+    }
+}
+
+/// The only duration that may be infinite.
+fn wait(env: Env<'_>, value: Js<'_>) -> Done<Duration> {
+    if env.kind(value)? == Kind::Number && env.number_of(value)? == f64::INFINITY {
+        return Ok(Duration::MAX);
+    }
+    duration(env, "wait", value)
+}
+
+fn fence(env: Env<'_>, value: Js<'_>) -> Done<u64> {
+    let fence = match env.kind(value)? {
+        Kind::BigInt => env.unsigned_of(value)?,
+        Kind::Number => {
+            let number = env.number_of(value)?;
+            (take::is_safe_int(number) && number >= 0.0).then_some(number as u64)
+        }
+        _ => None,
+    };
+    fence.ok_or_else(|| invalid_argument("fence is the fence of an entry: a BigInt of 64 bits"))
+}
+
+/// A signed 64-bit integer; undefined is the default.
+pub fn int(env: Env<'_>, name: &str, value: Js<'_>, default: i64) -> Done<i64> {
+    let int = match env.kind(value)? {
+        Kind::Undefined | Kind::Null => Some(default),
+        Kind::Number => {
+            let number = env.number_of(value)?;
+            take::is_safe_int(number).then_some(number as i64)
+        }
+        Kind::BigInt => env.bigint_of(value)?,
+        _ => None,
+    };
+    int.ok_or_else(|| {
+        invalid_argument(format!("{name} is an integer: a safe one, or a BigInt of 64 bits"))
+    })
+}
+
+fn size(env: Env<'_>, name: &str, value: Js<'_>) -> Done<usize> {
+    let size = int(env, name, value, 0)?;
+    usize::try_from(size)
+        .map_err(|_| invalid_argument(format!("{name} is {size}; it must not be negative")))
+}
+
+/// Options of a listing, or the prefix alone; and whether keys are wanted raw.
+pub fn list(env: Env<'_>, kv: &minikv::Registry, value: Js<'_>) -> Done<(ListOptions, bool)> {
+    let mut options = ListOptions::new();
+    let mut raw = false;
+    if is_prefix(env, value)? {
+        return Ok((options.prefix(take::prefix(env, kv, value)?), raw));
+    }
+    let mut prefix = None;
+    each(env, value, LIST, |env, name, value| {
+        match name {
+            "prefix" => prefix = Some(take::prefix(env, kv, value)?),
+            "limit" => options = std::mem::take(&mut options).limit(size(env, name, value)?),
+            "cursor" => options = std::mem::take(&mut options).cursor(text(env, name, value)?),
+            _ => raw = bool(env, name, value)?,
+        }
+        Ok(())
+    })?;
+    if let Some(prefix) = prefix {
+        options = options.prefix(prefix);
+    }
+    Ok((options, raw))
+}
+
+/// Options of a watch, or the prefix alone.
+pub fn watch(env: Env<'_>, kv: &minikv::Registry, value: Js<'_>) -> Done<WatchOptions> {
+    let mut options = WatchOptions::new();
+    if is_prefix(env, value)? {
+        return Ok(options.prefix(take::prefix(env, kv, value)?));
+    }
+    each(env, value, WATCH, |env, name, value| {
+        let so_far = std::mem::take(&mut options);
+        options = match name {
+            "prefix" => so_far.prefix(take::prefix(env, kv, value)?),
+            "key" => so_far.key(take::bytes_or_text(env, value)?),
+            "initial" => so_far.initial(bool(env, name, value)?),
+            "capacity" => so_far.capacity(size(env, name, value)?),
+            _ => so_far,
+        };
+        Ok(())
+    })?;
+    Ok(options)
+}
+
+fn is_prefix(env: Env<'_>, value: Js<'_>) -> Done<bool> {
+    match env.kind(value)? {
+        Kind::Undefined | Kind::Null | Kind::Text => Ok(true),
+        Kind::Object => Ok(!matches!(env.bytes_of(value)?, crate::js::Bytes::Not)),
+        _ => Err(take::invalid_key("a prefix is a string, a Uint8Array or an ArrayBuffer")),
+    }
+}
+
+/// `default_ttl` → `defaultTtl`.
+pub fn camel(name: &str) -> String {
+    let mut camel = String::with_capacity(name.len());
+    let mut upper = false;
+    for letter in name.chars() {
+        match letter {
+            '_' => upper = true,
+            _ if std::mem::take(&mut upper) => camel.extend(letter.to_uppercase()),
+            _ => camel.push(letter),
+        }
+    }
+    camel
+}
+
+/// What a registry is to be started with, and what concerns this binding only.
+pub struct Start {
+    pub options: Options,
+    pub exist_ok: bool,
+    pub bigint: bool,
+}
+
+/// Options of a handle, known in this binding only.
+const HANDLE: [&str; 2] = ["existOk", "ints"];
+
+impl Start {
+    pub fn read(env: Env<'_>, value: Js<'_>) -> Done<Start> {
+        let camels: Vec<String> = Options::FIELDS.iter().map(|name| camel(name)).collect();
+        let mut known: Vec<&str> = camels.iter().map(String::as_str).collect();
+        known.extend(HANDLE);
+        let mut fields = BTreeMap::new();
+        let (mut exist_ok, mut bigint) = (false, false);
+        each(env, value, &known, |env, name, value| {
+            match name {
+                "existOk" => exist_ok = bool(env, name, value)?,
+                "ints" => bigint = ints(env, value)?,
+                _ => {
+                    let at = camels.iter().position(|camel| camel == name).unwrap_or_default();
+                    let field = Options::FIELDS[at];
+                    fields.insert(field.to_owned(), field_value(env, field, name, value)?);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Start { options: Options::from_value(&Value::Map(fields))?, exist_ok, bigint })
+    }
+
+    /// The options of a handle alone, for `open` and `fromConfig`.
+    pub fn handle(env: Env<'_>, value: Js<'_>, known: &[&str]) -> Done<(bool, bool)> {
+        let (mut exist_ok, mut bigint) = (false, false);
+        each(env, value, known, |env, name, value| {
+            match name {
+                "existOk" => exist_ok = bool(env, name, value)?,
+                _ => bigint = ints(env, value)?,
+            }
+            Ok(())
+        })?;
+        Ok((exist_ok, bigint))
+    }
+}
+
+fn ints(env: Env<'_>, value: Js<'_>) -> Done<bool> {
+    let text = if env.kind(value)? == Kind::Text { env.text_of(value)? } else { None };
+    match text.as_ref().map(crate::js::Text::as_str) {
+        Some("bigint") => Ok(true),
+        Some("auto") => Ok(false),
+        _ => Err(invalid_argument("ints is 'auto' or 'bigint'")),
+    }
+}
+
+/// As the core reads it: durations as text with a unit, numbers as ints.
+fn field_value(env: Env<'_>, field: &str, name: &str, value: Js<'_>) -> Done<Value> {
+    if Options::DURATION_FIELDS.contains(&field) {
+        return Ok(Value::Text(format_duration(duration(env, name, value)?)));
+    }
+    match env.kind(value)? {
+        Kind::Text => Ok(Value::Text(text(env, name, value)?)),
+        Kind::Number | Kind::BigInt => Ok(Value::Int(int(env, name, value, 0)?)),
+        _ => Err(invalid_argument(format!("{name} is a string or an integer"))),
+    }
+}
