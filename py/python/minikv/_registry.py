@@ -1,0 +1,172 @@
+"""The registry: the native one, and what asyncio and mappings add."""
+
+from __future__ import annotations
+
+import contextvars
+import inspect
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from . import _aio, _minikv
+from ._errors import InvalidArgument
+from ._mapping import Data
+
+if TYPE_CHECKING:
+    from ._minikv import Duration, Entry
+
+# The keys that the present task computes, so that it does not wait for itself.
+_computing: contextvars.ContextVar[tuple[tuple[Registry, bytes], ...]] = contextvars.ContextVar(
+    "minikv_computing", default=()
+)
+
+
+def _raw(key: Any) -> bytes:
+    return key.encode() if isinstance(key, str) else bytes(key)
+
+
+class Registry(_minikv.Registry):
+    """A key-value registry in this process.
+
+    name: under which Registry.open() finds it from any thread; None: only its object reaches it. A
+    named registry runs until stop(), the end of its ``with`` block, or the end of the process.
+    node: which entries carry as their owner; default "local".
+    default_ttl: for entries that are put without a ttl; default None, they do not expire.
+    max_value_bytes: the largest encoded value; default and maximum 16 MiB.
+    max_entries, max_bytes: limits; default None. max_watchers: default 1,024.
+    lock_lease: for locks that are taken without a lease; default None, they do not end by themselves.
+    clock: "system" (the default) or "manual", which starts at 1,700,000,000 s and is moved by advance().
+    exist_ok: if a registry of this name runs already with the same options, opens it.
+
+    Raises AlreadyStarted, InvalidArgument (UnknownOption for a misspelt one). Registry(**kv.options())
+    starts the like of a registry.
+
+    ``kv[key]``, ``kv[key] = value``, ``del kv[key]``, ``key in kv``, ``len(kv)`` and iteration over the
+    keys work with plain values; ``kv.data`` is a real mapping. Every method may be called from any
+    thread.
+
+    >>> import minikv
+    >>> kv = minikv.Registry()
+    >>> kv["name"] = "ann"
+    >>> kv.update("name", str.upper).value
+    'ANN'
+    >>> kv.stop()
+    """
+
+    __slots__ = ()
+
+    @property
+    def data(self) -> Data:
+        """The values as a MutableMapping."""
+        return Data(self)
+
+    async def lock_async(
+        self,
+        key: str | bytes,
+        *,
+        owner: str | None = None,
+        wait: Duration | None = None,
+        lease: Duration | None = None,
+        put: Any = ...,
+        ttl: Duration | None = None,
+        persist: bool | None = None,
+        keep_ttl: bool | None = None,
+        if_absent: bool | None = None,
+        fence: int | None = None,
+        if_version: str | None = None,
+    ) -> Entry | None:
+        """As lock(), without blocking the event loop. Cancelled, it leaves the queue or unlocks."""
+        stored = {} if put is ... else {"put": put}
+        pending = self._lock_start(
+            key,
+            owner=owner,
+            wait=wait,
+            lease=lease,
+            ttl=ttl,
+            persist=persist,
+            keep_ttl=keep_ttl,
+            if_absent=if_absent,
+            fence=fence,
+            if_version=if_version,
+            **stored,
+        )
+        entry: Entry | None = await _aio.settle(pending)
+        return entry
+
+    async def unlock_async(
+        self,
+        key: str | bytes,
+        *,
+        owner: str | None = None,
+        fence: int | None = None,
+        if_version: str | None = None,
+    ) -> Entry | None:
+        """As unlock()."""
+        return self.unlock(key, owner=owner, fence=fence, if_version=if_version)
+
+    async def get_or_put_async(
+        self,
+        key: str | bytes,
+        fn: Callable[[], Any],
+        *,
+        ttl: Duration | None = None,
+        persist: bool | None = None,
+        keep_ttl: bool | None = None,
+        if_absent: bool | None = None,
+        lock: bool | None = None,
+        lease: Duration | None = None,
+        owner: str | None = None,
+        fence: int | None = None,
+        if_version: str | None = None,
+    ) -> Entry:
+        """As get_or_put(), without blocking the event loop; ``fn`` may be an async function."""
+        while True:
+            step = self._get_or_put_start(
+                key,
+                ttl=ttl,
+                persist=persist,
+                keep_ttl=keep_ttl,
+                if_absent=if_absent,
+                lock=lock,
+                lease=lease,
+                owner=owner,
+                fence=fence,
+                if_version=if_version,
+            )
+            if isinstance(step, _minikv.Entry):
+                return step
+            if isinstance(step, _minikv._Computation):
+                return await self._compute(step, key, fn)
+            if (self, _raw(key)) in _computing.get():
+                message = "get_or_put was called for a key from within its own computation"
+                raise InvalidArgument(message)
+            entry: Entry | None = await _aio.settle(step)
+            if entry is not None:
+                return entry
+
+    async def _compute(
+        self, step: _minikv._Computation, key: str | bytes, fn: Callable[[], Any]
+    ) -> Entry:
+        reset = _computing.set((*_computing.get(), (self, _raw(key))))
+        try:
+            value = fn()
+            if inspect.isawaitable(value):
+                value = await value
+            return step.put(value)
+        finally:
+            _computing.reset(reset)
+            step.abandon()
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.__exit__(kind, error, trace)
+
+
+Registry.__module__ = "minikv"

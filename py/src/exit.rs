@@ -1,0 +1,52 @@
+//! The way into Python for threads of the core, and its closing before the interpreter ends.
+//!
+//! A thread that asks for an interpreter that is ending never comes back, and whoever joins it hangs
+//! with it. So the core's threads enter through one gate, which is closed first.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use pyo3::prelude::*;
+
+static CLOSED: AtomicBool = AtomicBool::new(false);
+static INSIDE: AtomicUsize = AtomicUsize::new(0);
+static CHANGED: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+
+/// How long the end of the process waits for callbacks that are running.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Runs `body` with the interpreter, unless it is ending.
+pub fn with_python(body: impl FnOnce(Python<'_>)) {
+    INSIDE.fetch_add(1, Ordering::SeqCst);
+    if !CLOSED.load(Ordering::SeqCst) {
+        Python::try_attach(body);
+    }
+    INSIDE.fetch_sub(1, Ordering::SeqCst);
+    if CLOSED.load(Ordering::SeqCst) {
+        let _order = CHANGED.0.lock();
+        CHANGED.1.notify_all();
+    }
+}
+
+/// Closes the gate and waits for the callbacks that are inside.
+#[pyfunction]
+#[pyo3(name = "_before_exit")]
+pub fn before_exit(py: Python<'_>) {
+    CLOSED.store(true, Ordering::SeqCst);
+    py.detach(|| {
+        let mut order = CHANGED.0.lock();
+        while INSIDE.load(Ordering::SeqCst) > 0 {
+            if CHANGED.1.wait_for(&mut order, PATIENCE).timed_out() {
+                return;
+            }
+        }
+    });
+}
+
+/// In a forked child the callbacks that were inside do not exist.
+#[pyfunction]
+#[pyo3(name = "_after_fork")]
+pub fn after_fork() {
+    INSIDE.store(0, Ordering::SeqCst);
+}
