@@ -49,7 +49,8 @@ impl AsRef<[u8]> for KeyBytes<'_> {
 
 #[inline]
 fn key_bytes<'a>(what: &str, key: &'a Bound<'_, PyAny>) -> Result<KeyBytes<'a>, Error> {
-    if let Ok(text) = key.cast::<PyString>()
+    // The exact type first: the general question costs a call into Python.
+    if let Ok(text) = key.cast_exact::<PyString>()
         && let Ok(text) = text.to_str()
     {
         return Ok(KeyBytes::Borrowed(text.as_bytes()));
@@ -59,6 +60,11 @@ fn key_bytes<'a>(what: &str, key: &'a Bound<'_, PyAny>) -> Result<KeyBytes<'a>, 
 
 #[cold]
 fn other_key_bytes<'a>(what: &str, key: &'a Bound<'_, PyAny>) -> Result<KeyBytes<'a>, Error> {
+    if let Ok(text) = key.cast::<PyString>()
+        && let Ok(text) = text.to_str()
+    {
+        return Ok(KeyBytes::Borrowed(text.as_bytes()));
+    }
     let problem = if let Ok(bytes) = key.cast::<PyBytes>() {
         return Ok(KeyBytes::Borrowed(bytes.as_bytes()));
     } else if let Ok(bytes) = key.cast::<PyByteArray>() {
@@ -79,15 +85,20 @@ fn other_key_bytes<'a>(what: &str, key: &'a Bound<'_, PyAny>) -> Result<KeyBytes
 /// A key that the registry accepts; `stopped` and `forked` come first.
 #[inline]
 pub fn checked_key<'a>(kv: &Registry, key: &'a Bound<'_, PyAny>) -> Result<KeyBytes<'a>, Error> {
+    let key = unchecked_key(kv, key)?;
+    kv.check_key(&key)?;
+    Ok(key)
+}
+
+/// A key for a call that checks it before everything else by itself.
+#[inline]
+pub fn unchecked_key<'a>(kv: &Registry, key: &'a Bound<'_, PyAny>) -> Result<KeyBytes<'a>, Error> {
     match key_bytes("key", key) {
-        Ok(key) => {
-            kv.check_key(&key)?;
-            Ok(key)
-        }
         Err(error) => {
             kv.ensure_running()?;
             Err(error)
         }
+        key => key,
     }
 }
 

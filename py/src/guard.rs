@@ -6,11 +6,12 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::args::{Arg, Conditions, PutArgs, duration, encoded, signed};
+use crate::entries::change;
 use crate::entry::PyEntry;
 use crate::error::{Outcome, invalid_argument};
 use crate::exit::with_python;
 use crate::pending::{PyPending, Waiting, call_back};
-use crate::registry::{PyRegistry, change};
+use crate::registry::PyRegistry;
 use crate::wait::in_slices;
 
 enum Stage {

@@ -1,10 +1,12 @@
 //! The native half of the Python package: converts between Python and the core, and decides nothing itself.
 
 mod args;
+mod entries;
 mod entry;
 mod error;
 mod exit;
 mod guard;
+mod locks;
 mod many;
 mod options;
 mod pending;

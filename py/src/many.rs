@@ -1,14 +1,15 @@
 //! Operations on many keys at once, and listings.
 
-use minikv::{Encoded, Entry, Error, ListOptions, Registry};
+use minikv::{Encoded, Entry, Error, Key, ListOptions, Registry};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMapping, PyString, PyTuple, PyType};
 
-use crate::args::{Arg, PutArgs, checked_key, prefix, size, text};
+use crate::args::{Arg, Conditions, PutArgs, checked_key, flag, prefix, size, text};
 use crate::entry::PyEntry;
 use crate::error::{Outcome, invalid_argument};
-use crate::value::{PyValue, type_name};
+use crate::registry::PyRegistry;
+use crate::value::{PyValue, key_to_python, type_name};
 
 /// How many items are taken from an iterator between two looks for signals.
 const SIGNALS_EVERY: usize = 1024;
@@ -36,7 +37,7 @@ fn for_each<'py>(
 }
 
 /// The keys of an iterable, each checked.
-pub fn keys_from(kv: &Registry, keys: &Bound<'_, PyAny>) -> Outcome<Vec<Vec<u8>>> {
+fn keys_from(kv: &Registry, keys: &Bound<'_, PyAny>) -> Outcome<Vec<Vec<u8>>> {
     kv.ensure_running()?;
     let mut all = Vec::new();
     for_each("keys", keys, |key| {
@@ -47,7 +48,7 @@ pub fn keys_from(kv: &Registry, keys: &Bound<'_, PyAny>) -> Outcome<Vec<Vec<u8>>
 }
 
 /// The pairs of a mapping, or of an iterable of pairs, each checked and converted.
-pub fn items_from(kv: &Registry, items: &Bound<'_, PyAny>) -> Outcome<Vec<(Vec<u8>, Encoded)>> {
+fn items_from(kv: &Registry, items: &Bound<'_, PyAny>) -> Outcome<Vec<(Vec<u8>, Encoded)>> {
     kv.ensure_running()?;
     let mut all = Vec::new();
     let mut push = |key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>| -> Outcome<()> {
@@ -93,7 +94,7 @@ fn pair_of<'py>(pair: &Bound<'py, PyAny>) -> Result<(Bound<'py, PyAny>, Bound<'p
     }
 }
 
-pub fn put_many(
+fn put_many(
     kv: &Registry,
     items: &Bound<'_, PyAny>,
     args: PutArgs<'_, '_>,
@@ -104,12 +105,12 @@ pub fn put_many(
 }
 
 /// Entries as Python shows them, None for the absent ones.
-pub fn optional(entries: Vec<Option<Entry>>) -> Vec<Option<PyEntry>> {
+fn optional(entries: Vec<Option<Entry>>) -> Vec<Option<PyEntry>> {
     entries.into_iter().map(|entry| entry.map(PyEntry::from)).collect()
 }
 
 /// The options of a listing.
-pub fn list_options(
+fn list_options(
     kv: &Registry,
     start: Arg<'_, '_>,
     limit: Arg<'_, '_>,
@@ -127,12 +128,126 @@ pub fn list_options(
     Ok(options)
 }
 
+/// Keys as Python shows them.
+pub fn key_list<'py>(py: Python<'py>, keys: &[Key], raw: bool) -> PyResult<Bound<'py, PyList>> {
+    PyList::new(py, keys.iter().map(|key| key_to_python(py, key.as_bytes(), raw)))
+}
+
 /// A `Page`: a list with the cursor of the next page.
-pub fn page<'py>(
+fn page_of<'py>(
     py: Python<'py>,
     items: Bound<'py, PyList>,
     cursor: Option<String>,
 ) -> PyResult<Bound<'py, PyAny>> {
     static PAGE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     PAGE.import(py, "minikv._types", "Page")?.call1((items, cursor))
+}
+
+#[pymethods]
+#[allow(clippy::too_many_arguments)]
+impl PyRegistry {
+    /// The entries of many keys, in the order asked; None for an absent one.
+    fn get_many(&self, keys: &Bound<'_, PyAny>) -> Outcome<Vec<Option<PyEntry>>> {
+        let keys = keys_from(self.kv(), keys)?;
+        Ok(optional(self.kv().get_many(keys)?))
+    }
+
+    /// Stores many values, all or none on this member; `items` is a mapping or pairs of key and value.
+    ///
+    /// Options and errors as for put(). Returns the entries in the order given; of a key given twice
+    /// the last value counts.
+    #[pyo3(signature = (items, *, ttl=None, persist=None, keep_ttl=None, if_absent=None,
+        lock=None, lease=None, owner=None, fence=None, if_version=None))]
+    fn put_many(
+        &self,
+        items: &Bound<'_, PyAny>,
+        ttl: Arg<'_, '_>,
+        persist: Arg<'_, '_>,
+        keep_ttl: Arg<'_, '_>,
+        if_absent: Arg<'_, '_>,
+        lock: Arg<'_, '_>,
+        lease: Arg<'_, '_>,
+        owner: Arg<'_, '_>,
+        fence: Arg<'_, '_>,
+        if_version: Arg<'_, '_>,
+    ) -> Outcome<Vec<PyEntry>> {
+        let conditions = Conditions { owner, fence, if_version };
+        let args = PutArgs { ttl, persist, keep_ttl, if_absent, lock, lease, conditions };
+        put_many(self.kv(), items, args)
+    }
+
+    /// Removes many entries, all or none on this member.
+    ///
+    /// Returns the removed ones in the order given, None for an absent one; of a key given twice the
+    /// second is absent. Options and errors as for delete().
+    #[pyo3(signature = (keys, *, owner=None, fence=None, if_version=None))]
+    fn delete_many(
+        &self,
+        keys: &Bound<'_, PyAny>,
+        owner: Arg<'_, '_>,
+        fence: Arg<'_, '_>,
+        if_version: Arg<'_, '_>,
+    ) -> Outcome<Vec<Option<PyEntry>>> {
+        let keys = keys_from(self.kv(), keys)?;
+        let options = Conditions { owner, fence, if_version }.write_options()?;
+        Ok(optional(self.kv().delete_many(keys, options)?))
+    }
+
+    /// The keys that start with `prefix` (default: all), in no particular order, none twice.
+    ///
+    /// limit: at most so many; the result's `cursor` leads to the next ones and is None at the end.
+    /// raw: all keys as bytes.
+    #[pyo3(signature = (prefix=None, *, limit=None, cursor=None, raw=None))]
+    fn keys<'py>(
+        &self,
+        py: Python<'py>,
+        prefix: Arg<'_, 'py>,
+        limit: Arg<'_, 'py>,
+        cursor: Arg<'_, 'py>,
+        raw: Arg<'_, 'py>,
+    ) -> Outcome<Bound<'py, PyAny>> {
+        let options = list_options(self.kv(), prefix, limit, cursor)?;
+        let raw = flag("raw", raw)?;
+        let page = self.kv().keys(options)?;
+        let keys = key_list(py, &page.items, raw)?;
+        Ok(page_of(py, keys, page.cursor)?)
+    }
+
+    /// The entries whose keys start with `prefix` (default: all); limit and cursor as for keys().
+    #[pyo3(signature = (prefix=None, *, limit=None, cursor=None))]
+    fn entries<'py>(
+        &self,
+        py: Python<'py>,
+        prefix: Arg<'_, 'py>,
+        limit: Arg<'_, 'py>,
+        cursor: Arg<'_, 'py>,
+    ) -> Outcome<Bound<'py, PyAny>> {
+        let options = list_options(self.kv(), prefix, limit, cursor)?;
+        let page = self.kv().entries(options)?;
+        let entries = PyList::new(py, page.items.into_iter().map(PyEntry::from))?;
+        Ok(page_of(py, entries, page.cursor)?)
+    }
+
+    /// How many keys start with `prefix` (default: all).
+    #[pyo3(signature = (prefix=None))]
+    fn count(&self, prefix: Arg<'_, '_>) -> Outcome<usize> {
+        self.kv().ensure_running()?;
+        Ok(self.kv().count(crate::args::prefix(prefix)?)?)
+    }
+
+    /// Removes the entries whose keys start with `prefix` (default: all); returns how many.
+    ///
+    /// Keys that somebody else has locked stay.
+    #[pyo3(signature = (prefix=None, *, owner=None))]
+    fn clear(&self, prefix: Arg<'_, '_>, owner: Arg<'_, '_>) -> Outcome<usize> {
+        self.kv().ensure_running()?;
+        let prefix = crate::args::prefix(prefix)?;
+        let options = Conditions { owner, ..Conditions::default() }.write_options()?;
+        Ok(self.kv().clear_with(prefix, options)?)
+    }
+
+    /// A digest of all keys and values: equal contents have equal digests, in every process and language.
+    fn digest(&self) -> Outcome<String> {
+        Ok(self.kv().digest()?)
+    }
 }

@@ -3,25 +3,15 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 
-use minikv::{
-    Entry, Error, ErrorKind, GetOrPut, LockOptions, Options, Registry, Update, WatchOptions,
-};
+use minikv::{Error, ErrorKind, ListOptions, Options, Registry, WatchOptions};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList, PyTuple, PyType};
+use pyo3::types::{PyDict, PyIterator, PyTuple, PyType};
 
-use crate::args::{
-    Arg, Conditions, Given, LockArgs, PutArgs, checked_key, duration, encoded, flag, prefix,
-    signed, size, text,
-};
-use crate::entry::PyEntry;
+use crate::args::{Arg, checked_key, duration, flag, prefix, size, text, unchecked_key};
 use crate::error::{Failure, Outcome, invalid_argument};
-use crate::guard::LockScope;
-use crate::many;
+use crate::many::key_list;
 use crate::options::options_from;
-use crate::pending::{PyComputation, PyPending, Waiting};
-use crate::value::{PyValue, decode, key_to_python, to_python, type_name};
-use crate::wait::in_slices;
+use crate::value::{PyValue, decode, to_python, type_name};
 use crate::watch::PyWatch;
 
 /// What `Registry` of the package is built on.
@@ -67,37 +57,6 @@ fn start(options: Options, exist_ok: bool) -> Result<(Registry, bool), Error> {
         started.keep_running();
     }
     Ok((started, true))
-}
-
-/// What an update makes of a value, by calling Python.
-pub fn change(
-    py: Python<'_>,
-    present: Option<&Entry>,
-    function: &Bound<'_, PyAny>,
-    default: Arg<'_, '_>,
-) -> Outcome<Update> {
-    static KEEP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    static DELETE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let argument = match (present, default) {
-        (Some(entry), _) => decode(py, &mut entry.reader())?,
-        (None, Some(default)) => default.clone(),
-        (None, None) => py.None().into_bound(py),
-    };
-    let result = function.call1((argument,))?;
-    if result.is(KEEP.import(py, "minikv._types", "KEEP")?) {
-        Ok(Update::Keep)
-    } else if result.is(DELETE.import(py, "minikv._types", "DELETE")?) {
-        Ok(Update::Delete)
-    } else {
-        Ok(Update::Put(encoded(&result)?))
-    }
-}
-
-fn callable(what: &str, function: &Bound<'_, PyAny>) -> Result<(), Error> {
-    if function.is_callable() {
-        return Ok(());
-    }
-    Err(invalid_argument(format!("{what} must be callable, not {}", type_name(function))))
 }
 
 fn no_entry(key: &Bound<'_, PyAny>) -> Failure {
@@ -203,473 +162,6 @@ impl PyRegistry {
         self.kv.options().get_name()
     }
 
-    /// The entry of a key; None if it is absent. Raises InvalidKey.
-    fn get(&self, key: &Bound<'_, PyAny>) -> Outcome<Option<PyEntry>> {
-        match self.kv.get(checked_key(&self.kv, key)?)? {
-            Some(entry) => Ok(Some(entry.into())),
-            None => Ok(None),
-        }
-    }
-
-    /// The plain value of a key; `default` if it is absent. Raises InvalidKey.
-    #[pyo3(signature = (key, default=None))]
-    fn value<'py>(
-        &self,
-        py: Python<'py>,
-        key: &Bound<'py, PyAny>,
-        default: Arg<'_, 'py>,
-    ) -> Outcome<Bound<'py, PyAny>> {
-        match self.kv.get(checked_key(&self.kv, key)?)? {
-            Some(entry) => decode(py, &mut entry.reader()),
-            None => Ok(default.map_or_else(|| py.None().into_bound(py), Clone::clone)),
-        }
-    }
-
-    /// Whether the key is present.
-    fn contains(&self, key: &Bound<'_, PyAny>) -> Outcome<bool> {
-        Ok(self.kv.contains(checked_key(&self.kv, key)?)?)
-    }
-
-    /// Stores a value and returns the entry.
-    ///
-    /// ttl: expires after this long; 0: at once. Default: the registry's default_ttl.
-    /// persist: never expires, whatever the others say. keep_ttl: expires when the present entry does.
-    /// if_absent: only if the key is absent. lock: takes the lock in the same step, for `lease` at most.
-    /// owner: acts as the holder with this label. fence: only under the key's last fence.
-    /// if_version: only over this version.
-    ///
-    /// Raises InvalidKey, InvalidValue, InvalidArgument, StaleFence, Locked, Conflict, Limit. In a
-    /// cluster conditions are checked on this member only; hold the lock to make them exclusive.
-    #[pyo3(signature = (key, value, *, ttl=None, persist=None, keep_ttl=None, if_absent=None,
-        lock=None, lease=None, owner=None, fence=None, if_version=None))]
-    fn put(
-        &self,
-        key: &Bound<'_, PyAny>,
-        value: &Bound<'_, PyAny>,
-        ttl: Arg<'_, '_>,
-        persist: Arg<'_, '_>,
-        keep_ttl: Arg<'_, '_>,
-        if_absent: Arg<'_, '_>,
-        lock: Arg<'_, '_>,
-        lease: Arg<'_, '_>,
-        owner: Arg<'_, '_>,
-        fence: Arg<'_, '_>,
-        if_version: Arg<'_, '_>,
-    ) -> Outcome<PyEntry> {
-        let key = checked_key(&self.kv, key)?;
-        let value = encoded(value)?;
-        let conditions = Conditions { owner, fence, if_version };
-        let args = PutArgs { ttl, persist, keep_ttl, if_absent, lock, lease, conditions };
-        Ok(self.kv.put_with(key, &value, args.options()?)?.into())
-    }
-
-    /// The same as put().
-    #[pyo3(signature = (key, value, *, ttl=None, persist=None, keep_ttl=None, if_absent=None,
-        lock=None, lease=None, owner=None, fence=None, if_version=None))]
-    fn set(
-        &self,
-        key: &Bound<'_, PyAny>,
-        value: &Bound<'_, PyAny>,
-        ttl: Arg<'_, '_>,
-        persist: Arg<'_, '_>,
-        keep_ttl: Arg<'_, '_>,
-        if_absent: Arg<'_, '_>,
-        lock: Arg<'_, '_>,
-        lease: Arg<'_, '_>,
-        owner: Arg<'_, '_>,
-        fence: Arg<'_, '_>,
-        if_version: Arg<'_, '_>,
-    ) -> Outcome<PyEntry> {
-        self.put(
-            key, value, ttl, persist, keep_ttl, if_absent, lock, lease, owner, fence, if_version,
-        )
-    }
-
-    /// Removes an entry and ends its lock. Returns the removed entry; None if the key was absent.
-    ///
-    /// Raises InvalidKey, InvalidArgument, StaleFence, Locked, Conflict.
-    #[pyo3(signature = (key, *, owner=None, fence=None, if_version=None))]
-    fn delete(
-        &self,
-        key: &Bound<'_, PyAny>,
-        owner: Arg<'_, '_>,
-        fence: Arg<'_, '_>,
-        if_version: Arg<'_, '_>,
-    ) -> Outcome<Option<PyEntry>> {
-        let key = checked_key(&self.kv, key)?;
-        let options = Conditions { owner, fence, if_version }.write_options()?;
-        Ok(self.kv.delete_with(key, options)?.map(PyEntry::from))
-    }
-
-    /// Locks a present key and returns its entry; None if the key is absent.
-    ///
-    /// wait: how long to wait for the lock at most, in order of arrival; math.inf: as long as it takes.
-    /// Default 0. lease: the lock ends by itself after this long, at most 10 minutes. Default: the
-    /// registry's lock_lease. put: stores this value in the same step, also under an absent key; ttl,
-    /// persist, keep_ttl and if_absent are then as for put().
-    ///
-    /// Raises InvalidKey, InvalidValue, InvalidArgument, StaleFence, Locked (LockTimeout after a wait),
-    /// Conflict.
-    #[pyo3(signature = (key, *, owner=None, wait=None, lease=None, put=Given::Missing, ttl=None,
-        persist=None, keep_ttl=None, if_absent=None, fence=None, if_version=None))]
-    fn lock(
-        &self,
-        py: Python<'_>,
-        key: &Bound<'_, PyAny>,
-        owner: Arg<'_, '_>,
-        wait: Arg<'_, '_>,
-        lease: Arg<'_, '_>,
-        put: Given<'_>,
-        ttl: Arg<'_, '_>,
-        persist: Arg<'_, '_>,
-        keep_ttl: Arg<'_, '_>,
-        if_absent: Arg<'_, '_>,
-        fence: Arg<'_, '_>,
-        if_version: Arg<'_, '_>,
-    ) -> Outcome<Option<PyEntry>> {
-        let key = checked_key(&self.kv, key)?;
-        let conditions = Conditions { owner, fence, if_version };
-        let put_args = PutArgs { ttl, persist, keep_ttl, if_absent, ..PutArgs::default() };
-        let options =
-            LockArgs { put, put_args, wait, lease, create: None, conditions }.options()?;
-        let mut pending = self.kv.lock_start(key, options)?;
-        let entry = match pending.try_take() {
-            Some(entry) => entry?,
-            None => in_slices(py, |slice| pending.wait_for(slice))??,
-        };
-        Ok(entry.map(PyEntry::from))
-    }
-
-    /// Asks for a lock without waiting; options as for lock().
-    #[pyo3(signature = (key, *, owner=None, wait=None, lease=None, put=Given::Missing, ttl=None,
-        persist=None, keep_ttl=None, if_absent=None, fence=None, if_version=None))]
-    fn _lock_start(
-        slf: &Bound<'_, PyRegistry>,
-        key: &Bound<'_, PyAny>,
-        owner: Arg<'_, '_>,
-        wait: Arg<'_, '_>,
-        lease: Arg<'_, '_>,
-        put: Given<'_>,
-        ttl: Arg<'_, '_>,
-        persist: Arg<'_, '_>,
-        keep_ttl: Arg<'_, '_>,
-        if_absent: Arg<'_, '_>,
-        fence: Arg<'_, '_>,
-        if_version: Arg<'_, '_>,
-    ) -> Outcome<PyPending> {
-        let kv = &slf.get().kv;
-        let key = checked_key(kv, key)?;
-        let conditions = Conditions { owner, fence, if_version };
-        let put_args = PutArgs { ttl, persist, keep_ttl, if_absent, ..PutArgs::default() };
-        let options =
-            LockArgs { put, put_args, wait, lease, create: None, conditions }.options()?;
-        let pending = Waiting::Lock(kv.lock_start(key, options)?);
-        Ok(PyPending::new(slf.clone().unbind(), pending))
-    }
-
-    /// The scoped form of a lock: `with kv.locked("k", wait=5) as held` (or `async with`).
-    ///
-    /// The block gets a LockGuard; its end releases the lock. Without `owner` it takes a label of its
-    /// own, so scopes always exclude each other, those of other threads included. create: stores None
-    /// under an absent key, and removes it at the end if nobody put a value since; otherwise an absent
-    /// key is NotFound. wait and lease as for lock(); a lease is renewed while the block runs.
-    #[pyo3(signature = (key, *, owner=None, wait=None, lease=None, create=None, fence=None,
-        if_version=None))]
-    fn locked(
-        slf: &Bound<'_, PyRegistry>,
-        key: &Bound<'_, PyAny>,
-        owner: Arg<'_, '_>,
-        wait: Arg<'_, '_>,
-        lease: Arg<'_, '_>,
-        create: Arg<'_, '_>,
-        fence: Arg<'_, '_>,
-        if_version: Arg<'_, '_>,
-    ) -> Outcome<LockScope> {
-        let key = checked_key(&slf.get().kv, key)?;
-        let conditions = Conditions { owner, fence, if_version };
-        let put_args = PutArgs::default();
-        let args = LockArgs { put: Given::Missing, put_args, wait, lease, create, conditions };
-        let options: LockOptions = args.options()?;
-        Ok(LockScope::new(slf.clone().unbind(), key.as_ref().to_vec(), options))
-    }
-
-    /// Unlocks a key. Returns the entry, unchanged if it is not locked; None if it is absent.
-    ///
-    /// Raises InvalidKey, InvalidArgument, StaleFence, Locked, Conflict.
-    #[pyo3(signature = (key, *, owner=None, fence=None, if_version=None))]
-    fn unlock(
-        &self,
-        key: &Bound<'_, PyAny>,
-        owner: Arg<'_, '_>,
-        fence: Arg<'_, '_>,
-        if_version: Arg<'_, '_>,
-    ) -> Outcome<Option<PyEntry>> {
-        let key = checked_key(&self.kv, key)?;
-        let options = Conditions { owner, fence, if_version }.write_options()?;
-        Ok(self.kv.unlock_with(key, options)?.map(PyEntry::from))
-    }
-
-    /// Clears the expiry of an entry. Returns the entry; None if the key is absent.
-    ///
-    /// Raises InvalidKey, InvalidArgument, StaleFence, Locked, Conflict.
-    #[pyo3(signature = (key, *, owner=None, fence=None, if_version=None))]
-    fn persist(
-        &self,
-        key: &Bound<'_, PyAny>,
-        owner: Arg<'_, '_>,
-        fence: Arg<'_, '_>,
-        if_version: Arg<'_, '_>,
-    ) -> Outcome<Option<PyEntry>> {
-        let key = checked_key(&self.kv, key)?;
-        let options = Conditions { owner, fence, if_version }.write_options()?;
-        Ok(self.kv.persist_with(key, options)?.map(PyEntry::from))
-    }
-
-    /// Lets an entry expire after `ttl` from now. Returns the entry; None if the key is absent.
-    ///
-    /// Raises InvalidKey, InvalidArgument, StaleFence, Locked, Conflict.
-    #[pyo3(signature = (key, ttl, *, owner=None, fence=None, if_version=None))]
-    fn touch(
-        &self,
-        key: &Bound<'_, PyAny>,
-        ttl: &Bound<'_, PyAny>,
-        owner: Arg<'_, '_>,
-        fence: Arg<'_, '_>,
-        if_version: Arg<'_, '_>,
-    ) -> Outcome<Option<PyEntry>> {
-        let key = checked_key(&self.kv, key)?;
-        let ttl = duration("ttl", ttl)?;
-        let options = Conditions { owner, fence, if_version }.write_options()?;
-        Ok(self.kv.touch_with(key, ttl, options)?.map(PyEntry::from))
-    }
-
-    /// Adds to an int; an absent key counts as 0, a present one keeps its expiry. Returns the entry.
-    ///
-    /// Raises InvalidKey, InvalidValue (not an int, or out of 64 bits), InvalidArgument, StaleFence,
-    /// Locked, Conflict, Limit. In a cluster it is atomic on this member only; hold the lock to make it
-    /// exclusive.
-    #[pyo3(signature = (key, by=None, *, owner=None, fence=None, if_version=None))]
-    fn incr(
-        &self,
-        key: &Bound<'_, PyAny>,
-        by: Arg<'_, '_>,
-        owner: Arg<'_, '_>,
-        fence: Arg<'_, '_>,
-        if_version: Arg<'_, '_>,
-    ) -> Outcome<PyEntry> {
-        let key = checked_key(&self.kv, key)?;
-        let by = by.map_or(Ok(1), |by| signed("by", by))?;
-        let options = Conditions { owner, fence, if_version }.write_options()?;
-        Ok(self.kv.incr_with(key, by, options)?.into())
-    }
-
-    /// Replaces a value by what `fn(value)` returns: a new value, KEEP or DELETE.
-    ///
-    /// fn gets `default` for an absent key. It is called without any lock held, and again if somebody
-    /// wrote in between; its exception passes through and nothing changes. A present entry keeps its
-    /// expiry. Returns the entry afterwards, for DELETE the removed one, or None.
-    ///
-    /// Raises what put() raises. In a cluster it is atomic on this member only; hold the lock to make
-    /// it exclusive.
-    #[pyo3(signature = (key, r#fn, *, default=None, owner=None, fence=None, if_version=None))]
-    fn update<'py>(
-        &self,
-        py: Python<'py>,
-        key: &Bound<'py, PyAny>,
-        r#fn: &Bound<'py, PyAny>,
-        default: Arg<'_, 'py>,
-        owner: Arg<'_, 'py>,
-        fence: Arg<'_, 'py>,
-        if_version: Arg<'_, 'py>,
-    ) -> Outcome<Option<PyEntry>> {
-        let key = checked_key(&self.kv, key)?;
-        callable("fn", r#fn)?;
-        let options = Conditions { owner, fence, if_version }.write_options()?;
-        let entry =
-            self.kv.update_with(key, |present| change(py, present, r#fn, default), options)?;
-        Ok(entry.map(PyEntry::from))
-    }
-
-    /// The entry of a key; an absent one is computed by `fn()` of one caller, the others wait for it.
-    ///
-    /// An exception of fn passes through, and the next who waits computes. Options as for put(). In a
-    /// cluster one caller of each member may compute; hold the lock to make it exclusive.
-    #[pyo3(signature = (key, r#fn, *, ttl=None, persist=None, keep_ttl=None, if_absent=None,
-        lock=None, lease=None, owner=None, fence=None, if_version=None))]
-    fn get_or_put(
-        &self,
-        py: Python<'_>,
-        key: &Bound<'_, PyAny>,
-        r#fn: &Bound<'_, PyAny>,
-        ttl: Arg<'_, '_>,
-        persist: Arg<'_, '_>,
-        keep_ttl: Arg<'_, '_>,
-        if_absent: Arg<'_, '_>,
-        lock: Arg<'_, '_>,
-        lease: Arg<'_, '_>,
-        owner: Arg<'_, '_>,
-        fence: Arg<'_, '_>,
-        if_version: Arg<'_, '_>,
-    ) -> Outcome<PyEntry> {
-        let key = checked_key(&self.kv, key)?;
-        callable("fn", r#fn)?;
-        let conditions = Conditions { owner, fence, if_version };
-        let args = PutArgs { ttl, persist, keep_ttl, if_absent, lock, lease, conditions };
-        let options = args.options()?;
-        loop {
-            match self.kv.get_or_put_start(&key, options.clone())? {
-                GetOrPut::Present(entry) => return Ok(entry.into()),
-                GetOrPut::Compute(computation) => {
-                    let value = r#fn.call0()?;
-                    return Ok(computation.put(PyValue(&value))?.into());
-                }
-                GetOrPut::Wait(pending) => {
-                    pending.check_not_own()?;
-                    let landed = in_slices(py, |slice| pending.wait_for(Some(slice)))?;
-                    if let Some(entry) = landed {
-                        return Ok(entry.into());
-                    }
-                }
-            }
-        }
-    }
-
-    /// The first step of get_or_put(): an Entry, a _Computation, or a _Pending.
-    #[pyo3(signature = (key, *, ttl=None, persist=None, keep_ttl=None, if_absent=None,
-        lock=None, lease=None, owner=None, fence=None, if_version=None))]
-    fn _get_or_put_start<'py>(
-        slf: &Bound<'py, PyRegistry>,
-        key: &Bound<'py, PyAny>,
-        ttl: Arg<'_, 'py>,
-        persist: Arg<'_, 'py>,
-        keep_ttl: Arg<'_, 'py>,
-        if_absent: Arg<'_, 'py>,
-        lock: Arg<'_, 'py>,
-        lease: Arg<'_, 'py>,
-        owner: Arg<'_, 'py>,
-        fence: Arg<'_, 'py>,
-        if_version: Arg<'_, 'py>,
-    ) -> Outcome<Bound<'py, PyAny>> {
-        let (py, kv) = (slf.py(), &slf.get().kv);
-        let key = checked_key(kv, key)?;
-        let conditions = Conditions { owner, fence, if_version };
-        let args = PutArgs { ttl, persist, keep_ttl, if_absent, lock, lease, conditions };
-        Ok(match kv.get_or_put_start(key, args.options()?)? {
-            GetOrPut::Present(entry) => Bound::new(py, PyEntry::from(entry))?.into_any(),
-            GetOrPut::Compute(task) => Bound::new(py, PyComputation::new(task))?.into_any(),
-            GetOrPut::Wait(value) => {
-                let pending = PyPending::new(slf.clone().unbind(), Waiting::Value(value));
-                Bound::new(py, pending)?.into_any()
-            }
-        })
-    }
-
-    /// The entries of many keys, in the order asked; None for an absent one.
-    fn get_many(&self, keys: &Bound<'_, PyAny>) -> Outcome<Vec<Option<PyEntry>>> {
-        let keys = many::keys_from(&self.kv, keys)?;
-        Ok(many::optional(self.kv.get_many(keys)?))
-    }
-
-    /// Stores many values, all or none on this member; `items` is a mapping or pairs of key and value.
-    ///
-    /// Options and errors as for put(). Returns the entries in the order given; of a key given twice
-    /// the last value counts.
-    #[pyo3(signature = (items, *, ttl=None, persist=None, keep_ttl=None, if_absent=None,
-        lock=None, lease=None, owner=None, fence=None, if_version=None))]
-    fn put_many(
-        &self,
-        items: &Bound<'_, PyAny>,
-        ttl: Arg<'_, '_>,
-        persist: Arg<'_, '_>,
-        keep_ttl: Arg<'_, '_>,
-        if_absent: Arg<'_, '_>,
-        lock: Arg<'_, '_>,
-        lease: Arg<'_, '_>,
-        owner: Arg<'_, '_>,
-        fence: Arg<'_, '_>,
-        if_version: Arg<'_, '_>,
-    ) -> Outcome<Vec<PyEntry>> {
-        let conditions = Conditions { owner, fence, if_version };
-        let args = PutArgs { ttl, persist, keep_ttl, if_absent, lock, lease, conditions };
-        many::put_many(&self.kv, items, args)
-    }
-
-    /// Removes many entries, all or none on this member.
-    ///
-    /// Returns the removed ones in the order given, None for an absent one; of a key given twice the
-    /// second is absent. Options and errors as for delete().
-    #[pyo3(signature = (keys, *, owner=None, fence=None, if_version=None))]
-    fn delete_many(
-        &self,
-        keys: &Bound<'_, PyAny>,
-        owner: Arg<'_, '_>,
-        fence: Arg<'_, '_>,
-        if_version: Arg<'_, '_>,
-    ) -> Outcome<Vec<Option<PyEntry>>> {
-        let keys = many::keys_from(&self.kv, keys)?;
-        let options = Conditions { owner, fence, if_version }.write_options()?;
-        Ok(many::optional(self.kv.delete_many(keys, options)?))
-    }
-
-    /// The keys that start with `prefix` (default: all), in no particular order, none twice.
-    ///
-    /// limit: at most so many; the result's `cursor` leads to the next ones and is None at the end.
-    /// raw: all keys as bytes.
-    #[pyo3(signature = (prefix=None, *, limit=None, cursor=None, raw=None))]
-    fn keys<'py>(
-        &self,
-        py: Python<'py>,
-        prefix: Arg<'_, 'py>,
-        limit: Arg<'_, 'py>,
-        cursor: Arg<'_, 'py>,
-        raw: Arg<'_, 'py>,
-    ) -> Outcome<Bound<'py, PyAny>> {
-        let options = many::list_options(&self.kv, prefix, limit, cursor)?;
-        let raw = flag("raw", raw)?;
-        let page = self.kv.keys(options)?;
-        let keys =
-            PyList::new(py, page.items.iter().map(|key| key_to_python(py, key.as_bytes(), raw)))?;
-        Ok(many::page(py, keys, page.cursor)?)
-    }
-
-    /// The entries whose keys start with `prefix` (default: all); limit and cursor as for keys().
-    #[pyo3(signature = (prefix=None, *, limit=None, cursor=None))]
-    fn entries<'py>(
-        &self,
-        py: Python<'py>,
-        prefix: Arg<'_, 'py>,
-        limit: Arg<'_, 'py>,
-        cursor: Arg<'_, 'py>,
-    ) -> Outcome<Bound<'py, PyAny>> {
-        let options = many::list_options(&self.kv, prefix, limit, cursor)?;
-        let page = self.kv.entries(options)?;
-        let entries = PyList::new(py, page.items.into_iter().map(PyEntry::from))?;
-        Ok(many::page(py, entries, page.cursor)?)
-    }
-
-    /// How many keys start with `prefix` (default: all).
-    #[pyo3(signature = (prefix=None))]
-    fn count(&self, prefix: Arg<'_, '_>) -> Outcome<usize> {
-        self.kv.ensure_running()?;
-        Ok(self.kv.count(crate::args::prefix(prefix)?)?)
-    }
-
-    /// Removes the entries whose keys start with `prefix` (default: all); returns how many.
-    ///
-    /// Keys that somebody else has locked stay.
-    #[pyo3(signature = (prefix=None, *, owner=None))]
-    fn clear(&self, prefix: Arg<'_, '_>, owner: Arg<'_, '_>) -> Outcome<usize> {
-        self.kv.ensure_running()?;
-        let prefix = crate::args::prefix(prefix)?;
-        let options = Conditions { owner, ..Conditions::default() }.write_options()?;
-        Ok(self.kv.clear_with(prefix, options)?)
-    }
-
-    /// A digest of all keys and values: equal contents have equal digests, in every process and language.
-    fn digest(&self) -> Outcome<String> {
-        Ok(self.kv.digest()?)
-    }
-
     /// Watches the keys that start with `prefix` (default: all), or one key. Subscribed when it returns.
     ///
     /// initial: the present entries come first, as "put" events, without a gap. capacity: how many
@@ -720,26 +212,26 @@ impl PyRegistry {
         py: Python<'py>,
         key: &Bound<'py, PyAny>,
     ) -> Outcome<Bound<'py, PyAny>> {
-        match self.kv.get(checked_key(&self.kv, key)?)? {
+        match self.kv.get(unchecked_key(&self.kv, key)?)? {
             Some(entry) => decode(py, &mut entry.reader()),
             None => Err(no_entry(key)),
         }
     }
 
     fn __setitem__(&self, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> Outcome<()> {
-        self.kv.put(checked_key(&self.kv, key)?, PyValue(value))?;
+        self.kv.put(unchecked_key(&self.kv, key)?, PyValue(value))?;
         Ok(())
     }
 
     fn __delitem__(&self, key: &Bound<'_, PyAny>) -> Outcome<()> {
-        match self.kv.delete(checked_key(&self.kv, key)?)? {
+        match self.kv.delete(unchecked_key(&self.kv, key)?)? {
             Some(_) => Ok(()),
             None => Err(no_entry(key)),
         }
     }
 
     fn __contains__(&self, key: &Bound<'_, PyAny>) -> Outcome<bool> {
-        self.contains(key)
+        Ok(self.kv.contains(unchecked_key(&self.kv, key)?)?)
     }
 
     fn __len__(&self) -> Outcome<usize> {
@@ -750,9 +242,9 @@ impl PyRegistry {
         true
     }
 
-    fn __iter__<'py>(&self, py: Python<'py>) -> Outcome<Bound<'py, PyAny>> {
-        let keys = self.keys(py, None, None, None, None)?;
-        Ok(keys.try_iter()?.into_any())
+    fn __iter__<'py>(&self, py: Python<'py>) -> Outcome<Bound<'py, PyIterator>> {
+        let keys = self.kv.keys(ListOptions::new())?;
+        Ok(key_list(py, &keys.items, false)?.try_iter()?)
     }
 
     fn __enter__(slf: Bound<'_, PyRegistry>) -> Bound<'_, PyRegistry> {

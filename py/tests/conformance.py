@@ -100,7 +100,7 @@ class Case:
     def __init__(self, fields: dict[str, Any]) -> None:
         known = {"node", "default_ttl_ms", "lock_lease_ms", "max_value_bytes", "max_entries"}
         only(fields, known | {"max_bytes", "max_watchers"}, "registry")
-        options = {
+        options: Any = {
             (name.removesuffix("_ms")): millis(value) if name.endswith("_ms") else value
             for name, value in fields.items()
             if value is not None
@@ -238,7 +238,7 @@ class Case:
         if op in ("get", "delete", "persist", "check", "release"):
             return getattr(guard, op)()
         if op == "put":
-            ttl = {"ttl": millis(step["ttl_ms"])} if "ttl_ms" in step else {}
+            ttl: Any = {"ttl": millis(step["ttl_ms"])} if "ttl_ms" in step else {}
             return guard.put(value_of(step["value"]), **ttl)
         if op == "incr":
             return guard.incr(**({"by": value_of(step["by"])} if "by" in step else {}))
@@ -309,6 +309,7 @@ class Case:
             return
         if not isinstance(entry, minikv.Entry):
             raise Wrong(f"expected an entry, got {entry!r}")
+        got: Any
         for field, want in wanted.items():
             if field == "exp_in_ms":
                 got = None if entry.exp is None else entry.exp - self.now

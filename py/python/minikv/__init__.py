@@ -57,7 +57,7 @@ from ._minikv import (
     Watch,
 )
 from ._registry import Registry
-from ._types import DELETE, KEEP, Change, Holder, Page
+from ._types import DELETE, KEEP, Change, Duration, Holder, Key, Options, Page, Stats, Value
 
 __version__ = "0.1.0"
 
@@ -73,6 +73,7 @@ __all__ = [
     "Conflict",
     "Corrupt",
     "Data",
+    "Duration",
     "Entry",
     "Event",
     "Forked",
@@ -83,6 +84,7 @@ __all__ = [
     "InvalidKey",
     "InvalidValue",
     "Io",
+    "Key",
     "Limit",
     "LockGuard",
     "LockLost",
@@ -92,12 +94,15 @@ __all__ = [
     "MinikvError",
     "NoQuorum",
     "NotFound",
+    "Options",
     "Page",
     "Registry",
     "StaleFence",
+    "Stats",
     "Stopped",
     "Timeout",
     "UnknownOption",
+    "Value",
     "Watch",
 ]
 

@@ -1,40 +1,30 @@
 """Native half of the package `minikv`. Import `minikv`, not this."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import timedelta
 from os import PathLike
-from typing import Any, ClassVar, Final, Never, Self, TypeAlias, TypedDict, final
+from typing import Any, ClassVar, Final, Never, Self, final
 
-from ._types import Holder, Page
+from typing_extensions import disjoint_base
 
-__all__: Final[list[str]]
+from ._types import Duration, Holder, Key, Options, Page, Stats, Value
 
-Duration: TypeAlias = float | timedelta | str
-Key: TypeAlias = str | bytes | bytearray | memoryview
-Plain: TypeAlias = Any
+__all__ = [
+    "Entry",
+    "Event",
+    "LockGuard",
+    "LockScope",
+    "MAX_DEPTH",
+    "MAX_KEY_BYTES",
+    "MAX_VALUE_BYTES",
+    "Registry",
+    "Watch",
+    "_Computation",
+    "_Pending",
+    "_after_fork",
+    "_before_exit",
+    "_restore_entry",
+]
 
-class Options(TypedDict):
-    name: str | None
-    node: str
-    default_ttl: str | None
-    max_value_bytes: int
-    max_entries: int | None
-    max_bytes: int | None
-    max_watchers: int
-    lock_lease: str | None
-    clock: str
-
-class Stats(TypedDict):
-    entries: int
-    bytes: int
-    expiring: int
-    locks: int
-    waiters: int
-    watchers: int
-    lagged: int
-    expired: int
-    worker_restarts: int
-    healthy: bool
 
 MAX_DEPTH: Final[int]
 MAX_KEY_BYTES: Final[int]
@@ -78,7 +68,13 @@ class Entry:
 @final
 class Event:
     __match_args__: ClassVar[tuple[str, str, str, str]]
-    def __new__(cls, type: str, key: Any = None, entry: Entry | None = None, count: int = 1) -> Self: ...
+    def __new__(
+        cls,
+        type: str,
+        key: Any = None,
+        entry: Entry | None = None,
+        count: int = 1,
+    ) -> Self: ...
     @property
     def type(self) -> str: ...
     @property
@@ -121,7 +117,16 @@ class LockGuard:
     def on_lost(self, callback: Callable[[], object]) -> None: ...
     def check(self) -> None: ...
     def get(self) -> Entry | None: ...
-    def put(self, value: Plain, *, ttl: Duration | None = None, persist: bool | None = None, keep_ttl: bool | None = None, if_absent: bool | None = None, if_version: str | None = None) -> Entry: ...
+    def put(
+        self,
+        value: Value,
+        *,
+        ttl: Duration | None = None,
+        persist: bool | None = None,
+        keep_ttl: bool | None = None,
+        if_absent: bool | None = None,
+        if_version: str | None = None,
+    ) -> Entry: ...
     def delete(self) -> Entry | None: ...
     def incr(self, by: int | None = None) -> Entry: ...
     def update(self, fn: Callable[[Any], Any], *, default: Any = None) -> Entry | None: ...
@@ -147,12 +152,27 @@ class _Pending:
 
 @final
 class _Computation:
-    def put(self, value: Plain) -> Entry: ...
+    def put(self, value: Value) -> Entry: ...
     def abandon(self) -> None: ...
 
+@disjoint_base
 class Registry:
     # `unknown` is here to be refused: a misspelt option is an error for the type checker as well.
-    def __new__(cls, name: str | None = None, *, node: str | None = None, default_ttl: Duration | None = None, max_value_bytes: int | None = None, max_entries: int | None = None, max_bytes: int | None = None, max_watchers: int | None = None, lock_lease: Duration | None = None, clock: str | None = None, exist_ok: bool | None = None, **unknown: Never) -> Self: ...
+    def __new__(
+        cls,
+        name: str | None = None,
+        *,
+        node: str | None = None,
+        default_ttl: Duration | None = None,
+        max_value_bytes: int | None = None,
+        max_entries: int | None = None,
+        max_bytes: int | None = None,
+        max_watchers: int | None = None,
+        lock_lease: Duration | None = None,
+        clock: str | None = None,
+        exist_ok: bool | None = None,
+        **unknown: Never,
+    ) -> Self: ...
     @classmethod
     def open(cls, name: str) -> Self: ...
     @classmethod
@@ -165,28 +185,207 @@ class Registry:
     def get(self, key: Key) -> Entry | None: ...
     def value(self, key: Key, default: Any = None) -> Any: ...
     def contains(self, key: Key) -> bool: ...
-    def put(self, key: Key, value: Plain, *, ttl: Duration | None = None, persist: bool | None = None, keep_ttl: bool | None = None, if_absent: bool | None = None, lock: bool | None = None, lease: Duration | None = None, owner: str | None = None, fence: int | None = None, if_version: str | None = None) -> Entry: ...
-    def set(self, key: Key, value: Plain, *, ttl: Duration | None = None, persist: bool | None = None, keep_ttl: bool | None = None, if_absent: bool | None = None, lock: bool | None = None, lease: Duration | None = None, owner: str | None = None, fence: int | None = None, if_version: str | None = None) -> Entry: ...
-    def delete(self, key: Key, *, owner: str | None = None, fence: int | None = None, if_version: str | None = None) -> Entry | None: ...
-    def lock(self, key: Key, *, owner: str | None = None, wait: Duration | None = None, lease: Duration | None = None, put: Plain = ..., ttl: Duration | None = None, persist: bool | None = None, keep_ttl: bool | None = None, if_absent: bool | None = None, fence: int | None = None, if_version: str | None = None) -> Entry | None: ...
-    def _lock_start(self, key: Key, *, owner: str | None = None, wait: Duration | None = None, lease: Duration | None = None, put: Plain = ..., ttl: Duration | None = None, persist: bool | None = None, keep_ttl: bool | None = None, if_absent: bool | None = None, fence: int | None = None, if_version: str | None = None) -> _Pending: ...
-    def locked(self, key: Key, *, owner: str | None = None, wait: Duration | None = None, lease: Duration | None = None, create: bool | None = None, fence: int | None = None, if_version: str | None = None) -> LockScope: ...
-    def unlock(self, key: Key, *, owner: str | None = None, fence: int | None = None, if_version: str | None = None) -> Entry | None: ...
-    def persist(self, key: Key, *, owner: str | None = None, fence: int | None = None, if_version: str | None = None) -> Entry | None: ...
-    def touch(self, key: Key, ttl: Duration, *, owner: str | None = None, fence: int | None = None, if_version: str | None = None) -> Entry | None: ...
-    def incr(self, key: Key, by: int | None = None, *, owner: str | None = None, fence: int | None = None, if_version: str | None = None) -> Entry: ...
-    def update(self, key: Key, fn: Callable[[Any], Any], *, default: Any = None, owner: str | None = None, fence: int | None = None, if_version: str | None = None) -> Entry | None: ...
-    def get_or_put(self, key: Key, fn: Callable[[], Any], *, ttl: Duration | None = None, persist: bool | None = None, keep_ttl: bool | None = None, if_absent: bool | None = None, lock: bool | None = None, lease: Duration | None = None, owner: str | None = None, fence: int | None = None, if_version: str | None = None) -> Entry: ...
-    def _get_or_put_start(self, key: Key, *, ttl: Duration | None = None, persist: bool | None = None, keep_ttl: bool | None = None, if_absent: bool | None = None, lock: bool | None = None, lease: Duration | None = None, owner: str | None = None, fence: int | None = None, if_version: str | None = None) -> Entry | _Computation | _Pending: ...
+    def put(
+        self,
+        key: Key,
+        value: Value,
+        *,
+        ttl: Duration | None = None,
+        persist: bool | None = None,
+        keep_ttl: bool | None = None,
+        if_absent: bool | None = None,
+        lock: bool | None = None,
+        lease: Duration | None = None,
+        owner: str | None = None,
+        fence: int | None = None,
+        if_version: str | None = None,
+    ) -> Entry: ...
+    def set(
+        self,
+        key: Key,
+        value: Value,
+        *,
+        ttl: Duration | None = None,
+        persist: bool | None = None,
+        keep_ttl: bool | None = None,
+        if_absent: bool | None = None,
+        lock: bool | None = None,
+        lease: Duration | None = None,
+        owner: str | None = None,
+        fence: int | None = None,
+        if_version: str | None = None,
+    ) -> Entry: ...
+    def delete(
+        self,
+        key: Key,
+        *,
+        owner: str | None = None,
+        fence: int | None = None,
+        if_version: str | None = None,
+    ) -> Entry | None: ...
+    def lock(
+        self,
+        key: Key,
+        *,
+        owner: str | None = None,
+        wait: Duration | None = None,
+        lease: Duration | None = None,
+        put: Value = ...,
+        ttl: Duration | None = None,
+        persist: bool | None = None,
+        keep_ttl: bool | None = None,
+        if_absent: bool | None = None,
+        fence: int | None = None,
+        if_version: str | None = None,
+    ) -> Entry | None: ...
+    def _lock_start(
+        self,
+        key: Key,
+        *,
+        owner: str | None = None,
+        wait: Duration | None = None,
+        lease: Duration | None = None,
+        put: Value = ...,
+        ttl: Duration | None = None,
+        persist: bool | None = None,
+        keep_ttl: bool | None = None,
+        if_absent: bool | None = None,
+        fence: int | None = None,
+        if_version: str | None = None,
+    ) -> _Pending: ...
+    def locked(
+        self,
+        key: Key,
+        *,
+        owner: str | None = None,
+        wait: Duration | None = None,
+        lease: Duration | None = None,
+        create: bool | None = None,
+        fence: int | None = None,
+        if_version: str | None = None,
+    ) -> LockScope: ...
+    def unlock(
+        self,
+        key: Key,
+        *,
+        owner: str | None = None,
+        fence: int | None = None,
+        if_version: str | None = None,
+    ) -> Entry | None: ...
+    def persist(
+        self,
+        key: Key,
+        *,
+        owner: str | None = None,
+        fence: int | None = None,
+        if_version: str | None = None,
+    ) -> Entry | None: ...
+    def touch(
+        self,
+        key: Key,
+        ttl: Duration,
+        *,
+        owner: str | None = None,
+        fence: int | None = None,
+        if_version: str | None = None,
+    ) -> Entry | None: ...
+    def incr(
+        self,
+        key: Key,
+        by: int | None = None,
+        *,
+        owner: str | None = None,
+        fence: int | None = None,
+        if_version: str | None = None,
+    ) -> Entry: ...
+    def update(
+        self,
+        key: Key,
+        fn: Callable[[Any], Any],
+        *,
+        default: Any = None,
+        owner: str | None = None,
+        fence: int | None = None,
+        if_version: str | None = None,
+    ) -> Entry | None: ...
+    def get_or_put(
+        self,
+        key: Key,
+        fn: Callable[[], Any],
+        *,
+        ttl: Duration | None = None,
+        persist: bool | None = None,
+        keep_ttl: bool | None = None,
+        if_absent: bool | None = None,
+        lock: bool | None = None,
+        lease: Duration | None = None,
+        owner: str | None = None,
+        fence: int | None = None,
+        if_version: str | None = None,
+    ) -> Entry: ...
+    def _get_or_put_start(
+        self,
+        key: Key,
+        *,
+        ttl: Duration | None = None,
+        persist: bool | None = None,
+        keep_ttl: bool | None = None,
+        if_absent: bool | None = None,
+        lock: bool | None = None,
+        lease: Duration | None = None,
+        owner: str | None = None,
+        fence: int | None = None,
+        if_version: str | None = None,
+    ) -> Entry | _Computation | _Pending: ...
     def get_many(self, keys: Iterable[Key]) -> list[Entry | None]: ...
-    def put_many(self, items: Mapping[Any, Any] | Iterable[tuple[Key, Any] | list[Any]], *, ttl: Duration | None = None, persist: bool | None = None, keep_ttl: bool | None = None, if_absent: bool | None = None, lock: bool | None = None, lease: Duration | None = None, owner: str | None = None, fence: int | None = None, if_version: str | None = None) -> list[Entry]: ...
-    def delete_many(self, keys: Iterable[Key], *, owner: str | None = None, fence: int | None = None, if_version: str | None = None) -> list[Entry | None]: ...
-    def keys(self, prefix: Key | None = None, *, limit: int | None = None, cursor: str | None = None, raw: bool | None = None) -> Page[Any]: ...
-    def entries(self, prefix: Key | None = None, *, limit: int | None = None, cursor: str | None = None) -> Page[Entry]: ...
+    def put_many(
+        self,
+        items: Mapping[Any, Any] | Iterable[tuple[Key, Any] | list[Any]],
+        *,
+        ttl: Duration | None = None,
+        persist: bool | None = None,
+        keep_ttl: bool | None = None,
+        if_absent: bool | None = None,
+        lock: bool | None = None,
+        lease: Duration | None = None,
+        owner: str | None = None,
+        fence: int | None = None,
+        if_version: str | None = None,
+    ) -> list[Entry]: ...
+    def delete_many(
+        self,
+        keys: Iterable[Key],
+        *,
+        owner: str | None = None,
+        fence: int | None = None,
+        if_version: str | None = None,
+    ) -> list[Entry | None]: ...
+    def keys(
+        self,
+        prefix: Key | None = None,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        raw: bool | None = None,
+    ) -> Page[Any]: ...
+    def entries(
+        self,
+        prefix: Key | None = None,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> Page[Entry]: ...
     def count(self, prefix: Key | None = None) -> int: ...
     def clear(self, prefix: Key | None = None, *, owner: str | None = None) -> int: ...
     def digest(self) -> str: ...
-    def watch(self, prefix: Key | None = None, *, key: Key | None = None, initial: bool | None = None, capacity: int | None = None) -> Watch: ...
+    def watch(
+        self,
+        prefix: Key | None = None,
+        *,
+        key: Key | None = None,
+        initial: bool | None = None,
+        capacity: int | None = None,
+    ) -> Watch: ...
     def advance(self, by: Duration) -> None: ...
     def __getitem__(self, key: Key, /) -> Any: ...
     def __setitem__(self, key: Key, value: Any, /) -> None: ...

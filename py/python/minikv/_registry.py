@@ -13,7 +13,8 @@ from ._errors import InvalidArgument
 from ._mapping import Data
 
 if TYPE_CHECKING:
-    from ._minikv import Duration, Entry
+    from ._minikv import Entry
+    from ._types import Duration, Key
 
 # The keys that the present task computes, so that it does not wait for itself.
 _computing: contextvars.ContextVar[tuple[tuple[Registry, bytes], ...]] = contextvars.ContextVar(
@@ -21,7 +22,7 @@ _computing: contextvars.ContextVar[tuple[tuple[Registry, bytes], ...]] = context
 )
 
 
-def _raw(key: Any) -> bytes:
+def _raw(key: Key) -> bytes:
     return key.encode() if isinstance(key, str) else bytes(key)
 
 
@@ -62,7 +63,7 @@ class Registry(_minikv.Registry):
 
     async def lock_async(
         self,
-        key: str | bytes,
+        key: Key,
         *,
         owner: str | None = None,
         wait: Duration | None = None,
@@ -95,7 +96,7 @@ class Registry(_minikv.Registry):
 
     async def unlock_async(
         self,
-        key: str | bytes,
+        key: Key,
         *,
         owner: str | None = None,
         fence: int | None = None,
@@ -106,7 +107,7 @@ class Registry(_minikv.Registry):
 
     async def get_or_put_async(
         self,
-        key: str | bytes,
+        key: Key,
         fn: Callable[[], Any],
         *,
         ttl: Duration | None = None,
@@ -145,7 +146,7 @@ class Registry(_minikv.Registry):
                 return entry
 
     async def _compute(
-        self, step: _minikv._Computation, key: str | bytes, fn: Callable[[], Any]
+        self, step: _minikv._Computation, key: Key, fn: Callable[[], Any]
     ) -> Entry:
         reset = _computing.set((*_computing.get(), (self, _raw(key))))
         try:

@@ -4,9 +4,48 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable
-from typing import NamedTuple, TypeVar
+from datetime import timedelta
+from typing import Any, NamedTuple, TypeAlias, TypedDict, TypeVar
 
 T = TypeVar("T")
+
+Duration: TypeAlias = float | timedelta | str
+"""Seconds, a timedelta, or text with a unit (``"60s"``; units: ns us ms s m h d)."""
+
+Key: TypeAlias = str | bytes | bytearray | memoryview
+"""What a key may be given as."""
+
+Value: TypeAlias = Any
+"""None, bool, int, float, str, bytes, list or dict with str keys; also tuple, bytearray, memoryview."""
+
+
+class Options(TypedDict):
+    """The options of a registry as plain data; durations are text with a unit."""
+
+    name: str | None
+    node: str
+    default_ttl: str | None
+    max_value_bytes: int
+    max_entries: int | None
+    max_bytes: int | None
+    max_watchers: int
+    lock_lease: str | None
+    clock: str
+
+
+class Stats(TypedDict):
+    """What a registry holds and does, and has done since its start."""
+
+    entries: int
+    bytes: int
+    expiring: int
+    locks: int
+    waiters: int
+    watchers: int
+    lagged: int
+    expired: int
+    worker_restarts: int
+    healthy: bool
 
 
 class Holder(NamedTuple):
