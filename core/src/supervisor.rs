@@ -72,7 +72,8 @@ impl Signal {
 }
 
 pub(crate) struct Supervisor {
-    workers: Mutex<Vec<Worker>>,
+    /// `None` once they were stopped.
+    workers: Mutex<Option<Vec<Worker>>>,
     restarts: AtomicU64,
     unhealthy: AtomicBool,
 }
@@ -85,7 +86,7 @@ struct Worker {
 impl Supervisor {
     pub fn new() -> Supervisor {
         Supervisor {
-            workers: Mutex::new(Vec::new()),
+            workers: Mutex::new(Some(Vec::new())),
             restarts: AtomicU64::new(0),
             unhealthy: AtomicBool::new(false),
         }
@@ -99,6 +100,9 @@ impl Supervisor {
         signal: Arc<Signal>,
         body: impl Fn(&Signal) + Send + 'static,
     ) -> Result<()> {
+        let mut workers = self.workers.lock();
+        // A write that races the stop may ask for a worker that nobody would end any more.
+        let Some(workers) = workers.as_mut() else { return Ok(()) };
         let supervisor = self.clone();
         let own_signal = signal.clone();
         let run = move || supervisor.run(&own_signal, body);
@@ -107,7 +111,6 @@ impl Supervisor {
             self.unhealthy.store(true, Ordering::SeqCst);
             Error::new(ErrorKind::Io, format!("cannot start the thread {name}: {error}"))
         })?;
-        let mut workers = self.workers.lock();
         workers.retain(|worker| !worker.thread.is_finished());
         workers.push(Worker { signal, thread });
         Ok(())
@@ -145,7 +148,7 @@ impl Supervisor {
 
     /// Ends all workers and waits for them, except for the calling thread itself.
     pub fn stop(&self) {
-        let workers = std::mem::take(&mut *self.workers.lock());
+        let workers = self.workers.lock().take().unwrap_or_default();
         for worker in &workers {
             worker.signal.stop();
         }

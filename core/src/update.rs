@@ -33,9 +33,11 @@ pub(crate) fn run_update<E: From<Error>>(
     mut change: impl FnMut(Option<&Entry>) -> Result<Update, E>,
 ) -> Result<Option<Entry>, E> {
     loop {
-        core.ensure_running()?;
         let present = core.table.get(key);
-        core.table.check(key, &write.conditions())?;
+        let allowed = core.table.check(key, &write.conditions());
+        // After both: a stop empties the table, and what it emptied is not absent.
+        core.ensure_running()?;
+        allowed?;
         let update = change(present.as_ref())?;
         let action = match &update {
             Update::Keep => return Ok(present),

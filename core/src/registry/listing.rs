@@ -132,6 +132,8 @@ impl Registry {
             });
             return Ok(Page { items, cursor });
         }
+        // What a stop has emptied meanwhile is not the end.
+        self.ensure_running()?;
         Ok(Page { items, cursor: None })
     }
 
@@ -141,11 +143,14 @@ impl Registry {
         let prefix = prefix.as_ref();
         check_prefix(prefix)?;
         let table = &self.0.core.table;
-        if prefix.is_empty() {
-            return Ok(table.len());
-        }
-        let count = |shard| table.scan(shard, |key| key.starts_with(prefix)).len();
-        Ok((0..SHARDS).map(count).sum())
+        let count = if prefix.is_empty() {
+            table.len()
+        } else {
+            let count = |shard| table.scan(shard, |key| key.starts_with(prefix)).len();
+            (0..SHARDS).map(count).sum()
+        };
+        self.ensure_running()?;
+        Ok(count)
     }
 
     /// A digest of all keys and values, as text: equal contents have equal digests, in every process and language.
@@ -160,6 +165,7 @@ impl Registry {
                 digest.add(entry.key_bytes(), entry.encoded());
             }
         }
+        self.ensure_running()?;
         Ok(digest.finish())
     }
 }

@@ -23,7 +23,10 @@ impl Registry {
         for key in &keys {
             check_key(key.as_ref())?;
         }
-        Ok(keys.iter().map(|key| self.0.core.table.get(key.as_ref())).collect())
+        let entries = keys.iter().map(|key| self.0.core.table.get(key.as_ref())).collect();
+        // What a stop has emptied meanwhile is not absent.
+        self.ensure_running()?;
+        Ok(entries)
     }
 
     /// Stores many values, all or none on this member; returns the entries in the order given.

@@ -84,18 +84,23 @@ impl Registry {
         let Some(name) = options.name.clone() else {
             return Ok(Registry::new(Core::new(options)?));
         };
-        let (registry, _running) = {
+        // The other handle is dropped after the lock, whatever the outcome: it may turn out to be the last.
+        let (started, _running) = {
             let mut names = names::lock();
-            // Dropped after the lock: it may turn out to be the last handle.
             let running = names.get(&name).and_then(Weak::upgrade);
-            if running.is_some() {
-                return Err(already_started(&name, "open it, or allow one that exists"));
-            }
-            let registry = Registry::new(Core::new(options)?);
-            names.insert(name, Arc::downgrade(&registry.0));
-            (registry, running)
+            // One that another thread is stopping just now has given its name up already.
+            let started = if running.as_ref().is_some_and(|other| !other.core.is_stopped()) {
+                Err(already_started(&name, "open it, or allow one that exists"))
+            } else {
+                Core::new(options).map(|core| {
+                    let registry = Registry::new(core);
+                    names.insert(name, Arc::downgrade(&registry.0));
+                    registry
+                })
+            };
+            (started, running)
         };
-        Ok(registry)
+        started
     }
 
     /// Starts a registry, or opens the running one of this name if its options agree.
@@ -178,14 +183,23 @@ impl Registry {
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
         let key = key.as_ref();
         self.check_key(key)?;
-        Ok(self.0.core.table.get(key))
+        let entry = self.0.core.table.get(key);
+        if entry.is_none() {
+            // A stop empties the table.
+            self.ensure_running()?;
+        }
+        Ok(entry)
     }
 
     /// Whether the key is present.
     pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         let key = key.as_ref();
         self.check_key(key)?;
-        Ok(self.0.core.table.contains(key))
+        let contains = self.0.core.table.contains(key);
+        if !contains {
+            self.ensure_running()?;
+        }
+        Ok(contains)
     }
 
     /// Stores a value under the registry's `default_ttl`; a held lock stays held.
@@ -516,7 +530,9 @@ impl Registry {
     /// Counts of what the registry holds and does.
     pub fn stats(&self) -> Result<Stats> {
         self.ensure_running()?;
-        Ok(Stats::of(&self.0.core))
+        let stats = Stats::of(&self.0.core);
+        self.ensure_running()?;
+        Ok(stats)
     }
 
     /// Moves a manual clock on. Every expiry, lease end, renewal and elapsed wait on the way is processed,
