@@ -108,8 +108,16 @@ impl Drop for Pending {
             return;
         }
         // Granted, but nobody will ever know: give it back.
-        if let Some(Ok(Applied { entry: Some(entry), .. })) = self.outcome.take() {
+        if let Some(Ok(Applied { entry: Some(entry), created, .. })) = self.outcome.take() {
             let mut conditions = self.request.conditions();
+            let made_for_lock = self.request.store.as_ref().is_some_and(|s| s.only_if_absent);
+            if created && made_for_lock {
+                (conditions.fence, conditions.version) = (entry.fence(), Some(entry.version()));
+                let mutation = Mutation { key: &self.key, conditions, action: Action::Delete };
+                if self.core.table.apply(&mutation).is_ok() {
+                    return;
+                }
+            }
             (conditions.fence, conditions.version) = (entry.fence(), None);
             let mutation = Mutation { key: &self.key, conditions, action: Action::Unlock };
             // It may have ended by itself meanwhile.
