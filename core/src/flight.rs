@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::thread::ThreadId;
 use std::time::Duration;
 
 use crate::call_options::PutOptions;
@@ -12,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result, shorten};
 use crate::oneshot::Oneshot;
 use crate::registry::core::Core;
 use crate::sync::Mutex;
+use crate::sync::thread::{self, ThreadId};
 use crate::value::IntoValue;
 
 /// What the one who computed tells those who wait: the entry, or that they should try themselves.
@@ -80,7 +80,7 @@ impl Computation {
         if let Some(entry) = core.table.get(key) {
             return Ok(GetOrPut::Present(entry));
         }
-        let flight = Flight { computed_by: std::thread::current().id(), waiting: Vec::new() };
+        let flight = Flight { computed_by: thread::current().id(), waiting: Vec::new() };
         flights.insert(key.into(), flight);
         let (core, key) = (core.clone(), key.into());
         Ok(GetOrPut::Compute(Computation { core, key, options, done: false }))
@@ -141,7 +141,7 @@ impl PendingValue {
 
     /// `invalid_argument` where waiting would be for this very thread.
     pub fn check_not_own(&self) -> Result<()> {
-        if self.computed_by == std::thread::current().id() {
+        if self.computed_by == thread::current().id() {
             let message = "get_or_put was called for a key from within its own computation";
             return Err(Error::argument(message));
         }

@@ -4,12 +4,14 @@
 mod real {
     pub(crate) use parking_lot::{Condvar, Mutex, RwLock};
     pub(crate) use std::sync::atomic;
+    pub(crate) use std::thread;
 }
 
 #[cfg(feature = "__shuttle")]
 mod model {
     //! The same faces over shuttle's locks, which follow the standard library's.
     pub(crate) use shuttle::sync::atomic;
+    pub(crate) use shuttle::thread;
     use std::ops::{Deref, DerefMut};
     use std::time::Duration;
 
