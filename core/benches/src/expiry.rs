@@ -14,7 +14,7 @@ pub fn lateness(entries: usize, spread: Duration) -> Result<[f64; 3], minikv::Er
     let kv = Registry::start(Options::unnamed())?;
     let watch = kv.watch_with(WatchOptions::new().capacity(WatchOptions::MAX_CAPACITY))?;
     // All are in place before the first one expires.
-    let first = Duration::from_nanos(2000 * entries as u64 + 200_000_000);
+    let first = Duration::from_nanos(6000 * entries as u64 + 500_000_000);
     let start = now();
     for number in 0..entries {
         let at = first + spread.mul_f64(number as f64 / entries as f64);
