@@ -1,4 +1,6 @@
 'use strict'
 
+require('./dispose')
+
 // The compiled addon, which `scripts/build.js` puts there.
 module.exports = require('../minikv.node')

@@ -12,7 +12,7 @@ class Held {
   #fence
   #abort = new AbortController()
 
-  constructor(key, [id, owner, fence]) {
+  constructor([id, owner, fence, key]) {
     this.#id = id
     this.#key = key
     this.#owner = owner

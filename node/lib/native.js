@@ -16,7 +16,7 @@ function dispatch() {
   for (const id of native.takeReady()) handlers.get(id)?.()
 }
 
-native.init(dispatch, makeError, exotic, Object.prototype, KEEP, DELETE)
+native.init(dispatch, makeError, exotic, KEEP, DELETE)
 
 function keepAlive(by) {
   alive += by
@@ -68,7 +68,10 @@ function waitFor(id, take, signal) {
 }
 
 /** Gives back what a collected object held. */
-const slots = new FinalizationRegistry((id) => native.drop(id))
+const slots = new FinalizationRegistry((id) => {
+  handlers.delete(id)
+  native.drop(id)
+})
 const handles = new FinalizationRegistry((id) => native.close(id))
 
 module.exports = { native, handlers, dispatch, keepAlive, signalOf, waitFor, slots, handles }

@@ -41,10 +41,6 @@ class Registry {
     return new Registry(OPENED, native.fromConfig(file, options))
   }
 
-  get name() {
-    return this.options().name
-  }
-
   get(key) {
     const packed = native.get(this.#id, key)
     return packed === null ? null : new Entry(packed)
@@ -87,20 +83,21 @@ class Registry {
   }
 
   update(key, change, options) {
-    native.checkKey(this.#id, key)
-    if (typeof change !== 'function') throw invalidArgument('update takes a function')
     return entryOrNull(native.update(this.#id, key, change, options))
   }
 
   getMany(keys) {
+    native.ensureRunning(this.#id)
     return entriesOf(native.getMany(this.#id, arrayOf(keys)))
   }
 
   putMany(items, options) {
+    native.ensureRunning(this.#id)
     return entriesOf(native.putMany(this.#id, pairsOf(items), options))
   }
 
   deleteMany(keys, options) {
+    native.ensureRunning(this.#id)
     return entriesOf(native.deleteMany(this.#id, arrayOf(keys), options))
   }
 
@@ -140,6 +137,7 @@ class Registry {
   }
 
   watch(options) {
+    native.ensureRunning(this.#id)
     const signal = plainSignal(options)
     const id = native.watch(this.#id, options)
     if (signal?.aborted) {
@@ -159,7 +157,7 @@ class Registry {
   }
 
   async locked(key, options, body) {
-    if (typeof options === 'function') [options, body] = [undefined, options]
+    if (typeof options === 'function' && body === undefined) [options, body] = [undefined, options]
     native.checkKey(this.#id, key)
     if (body !== undefined && typeof body !== 'function') {
       throw invalidArgument('locked takes a function, or none')
@@ -171,7 +169,7 @@ class Registry {
     if (typeof result === 'number') {
       result = await waitFor(result, (wait) => native.lockedTake(wait, id), signal)
     }
-    const held = new Held(typeof key === 'string' ? key : Buffer.from(key), result)
+    const held = new Held(result)
     return body === undefined ? held : scope(held, body)
   }
 
@@ -279,9 +277,8 @@ function startOptions(name, options) {
   return { ...options, name }
 }
 
-function keyText(key) {
-  return typeof key === 'string' ? Buffer.from(key).toString('hex') : Buffer.from(key).toString('hex')
-}
+/** A key as text, the same for all ways to write it. */
+const keyText = (key) => Buffer.from(key).toString('hex')
 
 /** A prefix has no signal; a getter of a foreign object is not asked. */
 function plainSignal(options) {

@@ -38,12 +38,12 @@ function float(value) {
 const KEEP = Symbol('minikv.KEEP')
 const DELETE = Symbol('minikv.DELETE')
 
-const forEach = Map.prototype.forEach
+const { toString } = Object.prototype
+const { forEach } = Map.prototype
 
 /**
- * Asked by the addon about an object that is neither an array, nor bytes, nor directly below this realm's
- * Object.prototype: null (a plain object), a number (a float), an array (keys and values of a Map in turn), or
- * text that says why it cannot be stored.
+ * Asked by the addon about an object that is neither an array nor bytes: null (a plain object), a number (a float),
+ * an array (keys and values of a Map in turn), or text that says why it cannot be stored.
  */
 function exotic(object) {
   // First: of a proxy nothing else can be believed.
@@ -55,32 +55,34 @@ function exotic(object) {
     return pairs
   }
   const prototype = Object.getPrototypeOf(object)
-  if (prototype === null) return isBare(object) ? null : describe(object)
-  // Plain objects of another realm, as test runners and vm contexts make them.
-  const plain =
+  const plain = prototype === Object.prototype || prototype === null || isForeign(prototype)
+  return plain && isBare(object) ? null : describe(object)
+}
+
+/** Whether this is the Object.prototype of another realm, as test runners and vm contexts have it. */
+function isForeign(prototype) {
+  return (
     !types.isProxy(prototype) &&
     Object.getPrototypeOf(prototype) === null &&
     Object.hasOwn(prototype, 'hasOwnProperty') &&
     Object.hasOwn(prototype, '__lookupGetter__')
-  return plain && isBare(object) ? null : describe(object)
+  )
 }
 
-/** Whether there is nothing inside but properties. */
+/** Whether there is nothing inside but properties: not so in `arguments`, or where a prototype was replaced. */
 function isBare(object) {
+  if (types.isSet(object) || types.isPromise(object)) return false
+  if (toString.call(object) === '[object Object]') return true
   return !(
-    types.isDate(object) ||
-    types.isRegExp(object) ||
-    types.isSet(object) ||
-    types.isWeakMap(object) ||
-    types.isWeakSet(object) ||
-    types.isPromise(object) ||
-    types.isBoxedPrimitive(object) ||
-    types.isNativeError(object) ||
-    types.isGeneratorObject(object) ||
     types.isArgumentsObject(object) ||
     types.isModuleNamespaceObject(object) ||
-    types.isExternal(object) ||
-    types.isDataView(object)
+    types.isNativeError(object) ||
+    types.isBoxedPrimitive(object) ||
+    types.isDate(object) ||
+    types.isRegExp(object) ||
+    object === Math ||
+    object === JSON ||
+    object === Reflect
   )
 }
 

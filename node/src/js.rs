@@ -374,10 +374,6 @@ impl<'a> Env<'a> {
         self.js(names)
     }
 
-    pub fn prototype(self, object: Js<'_>) -> Done<Js<'a>> {
-        self.js(out!(self, napi_get_prototype(object.0), ptr::null_mut()))
-    }
-
     pub fn same(self, a: Js<'_>, b: Js<'_>) -> Done<bool> {
         out!(self, napi_strict_equals(a.0, b.0), false)
     }

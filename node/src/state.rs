@@ -23,14 +23,13 @@ use crate::js::{Done, Env, Fail, Js};
 pub enum Helper {
     /// (code, message, packed entry, null or undefined) → the error to throw
     MakeError,
-    /// (object that is neither plain, array nor bytes) → number (a float), array (pairs of a Map), or text (why not)
+    /// (object that is neither array nor bytes) → null (plain), number (a float), array (pairs of a Map), or text (why not)
     Exotic,
-    ObjectPrototype,
     Keep,
     Delete,
 }
 
-const HELPERS: usize = 5;
+const HELPERS: usize = 4;
 
 /// A handle to a registry.
 pub struct Handle {

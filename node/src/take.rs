@@ -122,10 +122,6 @@ fn object(env: Env<'_>, value: Js<'_>, encoder: &mut Encoder) -> Done<()> {
         Bytes::Refused(why) => return Err(encoder.error(why).into()),
         Bytes::Not => {}
     }
-    let prototype = env.prototype(value)?;
-    if env.same(prototype, env.helper(Helper::ObjectPrototype)?)? {
-        return map(env, value, encoder);
-    }
     let verdict = env.call(env.helper(Helper::Exotic)?, &[value])?;
     match env.kind(verdict)? {
         Kind::Null => map(env, value, encoder),

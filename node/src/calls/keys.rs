@@ -2,7 +2,7 @@
 
 use minikv::{Entry, Update};
 
-use crate::js::{Args, Done, Env, Fail, Js};
+use crate::js::{Args, Done, Env, Fail, Js, Kind};
 use crate::options::{self, Given, PUT, WRITE};
 use crate::packed::{self, pack, pack_or_null};
 use crate::state::Helper;
@@ -94,10 +94,18 @@ pub fn incr<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
 pub fn update<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     let handle = env.state.handle(env.id_of(args[0]))?;
     let key = take::key(env, &handle.kv, args[1])?;
+    check_function(env, args[2])?;
     let options = Given::read(env, args[3], WRITE)?.write();
     let change = |entry: Option<&Entry>| change(env, args[2], entry, handle.bigint);
     let entry = handle.kv.update_with(&key, change, options)?;
     pack_or_null(env, entry.as_ref(), handle.bigint)
+}
+
+pub fn check_function(env: Env<'_>, value: Js<'_>) -> Done<()> {
+    match env.kind(value)? {
+        Kind::Function => Ok(()),
+        _ => Err(take::invalid_argument("update takes a function")),
+    }
 }
 
 /// Asks the function of an update what shall become of the value.

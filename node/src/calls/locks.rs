@@ -6,12 +6,12 @@ use std::rc::Rc;
 
 use minikv::{Entry, Error, ErrorKind, GetOrPut, LockGuard, Registry};
 
-use super::keys::change;
+use super::keys::{change, check_function};
 use crate::js::{Args, Done, Env, Fail, Js};
 use crate::options::{self, GET_OR_PUT, Given, LOCK, LOCKED, PUT};
 use crate::packed::{pack, pack_or_null};
 use crate::state::{Held, Slot};
-use crate::take;
+use crate::{take, yields};
 
 /// (handle, key, options) → packed entry, null, or the id of the wait
 pub fn lock<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
@@ -48,7 +48,7 @@ fn gone() -> Fail {
     Fail::Kv(Error::new(ErrorKind::Internal, "nobody waits for this any more"))
 }
 
-/// (handle, key, options) → [id of the guard, owner, fence], or the id of the wait
+/// (handle, key, options) → [id of the guard, owner, fence, key], or the id of the wait
 pub fn locked<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     let handle = env.state.handle(env.id_of(args[0]))?;
     let key = take::key(env, &handle.kv, args[1])?;
@@ -67,10 +67,11 @@ pub fn locked<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
 fn hold(env: Env<'_>, guard: LockGuard, kv: Registry, bigint: bool) -> Done<Js<'_>> {
     let id = env.state.new_id();
     let (owner, fence) = (env.text(guard.owner())?, env.unsigned(guard.fence())?);
+    let key = yields::key(env, guard.key_bytes(), false)?;
     let bridge = env.state.bridge.clone();
     guard.on_lost(move || bridge.push(id));
     env.state.add(id, Slot::Held(Rc::new(Held { guard, kv, bigint })));
-    env.array(&[env.number(id as f64)?, owner, fence])
+    env.array(&[env.number(id as f64)?, owner, fence, key])
 }
 
 /// (id of the wait, handle) → as `locked`, or undefined: not yet
@@ -121,6 +122,8 @@ pub fn held_incr<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
 /// (id of the guard, function) → packed entry or null
 pub fn held_update<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     let held = env.state.held(env.id_of(args[0]))?;
+    held.guard.check()?;
+    check_function(env, args[1])?;
     let change = |entry: Option<&Entry>| change(env, args[1], entry, held.bigint);
     let entry = held.guard.update(change)?;
     pack_or_null(env, entry.as_ref(), held.bigint)

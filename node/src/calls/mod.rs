@@ -42,6 +42,7 @@ exports! {
     "open" = starting::open,
     "close" = starting::close,
     "drop" = starting::drop_slot,
+    "ensureRunning" = starting::ensure_running,
     "stop" = starting::stop,
     "stats" = starting::stats,
     "options" = starting::options,

@@ -67,6 +67,12 @@ pub fn drop_slot<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     env.undefined()
 }
 
+/// (handle): fails if it is stopped.
+pub fn ensure_running<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
+    env.state.handle(env.id_of(args[0]))?.kv.ensure_running()?;
+    env.undefined()
+}
+
 pub fn stop<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     if let Ok(handle) = env.state.handle(env.id_of(args[0])) {
         handle.kv.stop();

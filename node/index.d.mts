@@ -1,0 +1,4 @@
+import minikv = require('./index.js')
+
+export * from './index.js'
+export default minikv
