@@ -260,7 +260,9 @@ export interface WatchOptions extends Abortable {
 
 /** Something that happened to a key: `delete` and `expire` carry the removed entry. Frozen. */
 export interface KeyEvent<T = Value> {
+  /** What happened: a lapsed lease is an `unlock`; `initial` gives each present entry as a `put`. */
   readonly type: 'put' | 'delete' | 'expire' | 'touch' | 'persist' | 'lock' | 'unlock' | 'owner' | 'member'
+  /** The key: text where it is valid UTF-8, otherwise bytes. */
   readonly key: string | Buffer
   /** The entry after the event; of `delete` and `expire` the removed one. */
   readonly entry: Entry<T>
@@ -270,8 +272,11 @@ export interface KeyEvent<T = Value> {
 
 /** The reader was too slow. Frozen. */
 export interface LaggedEvent {
+  /** Tells it from what happened to a key. */
   readonly type: 'lagged'
+  /** There is none. */
   readonly key: null
+  /** There is none. */
   readonly entry: null
   /** How many events before the next one are lost. */
   readonly count: number

@@ -38,7 +38,10 @@ function run(source, { args = [], signalWhen } = {}) {
     const timer = setTimeout(() => child.kill('SIGKILL'), 60_000)
     child.stdout.on('data', (data) => {
       stdout += data
-      if (signalWhen !== undefined && stdout.includes(signalWhen)) child.kill('SIGINT')
+      if (signalWhen !== undefined && stdout.includes(signalWhen)) {
+        signalWhen = undefined
+        child.kill('SIGINT')
+      }
     })
     child.stderr.on('data', (data) => (stderr += data))
     child.on('error', reject)
