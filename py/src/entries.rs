@@ -7,6 +7,7 @@ use pyo3::sync::PyOnceLock;
 use crate::args::{
     Arg, Conditions, PutArgs, checked_key, duration, encoded, signed, unchecked_key,
 };
+use crate::calls::call;
 use crate::entry::PyEntry;
 use crate::error::{Outcome, invalid_argument};
 use crate::pending::{PyComputation, PyPending, Waiting};
@@ -28,7 +29,7 @@ pub fn change(
         (None, Some(default)) => default.clone(),
         (None, None) => py.None().into_bound(py),
     };
-    let result = function.call1((argument,))?;
+    let result = call(function, (argument,))?;
     if result.is(KEEP.import(py, "minikv._types", "KEEP")?) {
         Ok(Update::Keep)
     } else if result.is(DELETE.import(py, "minikv._types", "DELETE")?) {
@@ -257,7 +258,7 @@ impl PyRegistry {
             match self.kv().get_or_put_start(&key, options.clone())? {
                 GetOrPut::Present(entry) => return Ok(entry.into()),
                 GetOrPut::Compute(computation) => {
-                    let value = r#fn.call0()?;
+                    let value = call(r#fn, ())?;
                     return Ok(computation.put(PyValue(&value))?.into());
                 }
                 GetOrPut::Wait(pending) => {

@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyString, PyTuple, PyType};
 
+use crate::calls::call;
 use crate::error::Outcome;
 use crate::value::{decode, key_to_python, to_python};
 
@@ -161,7 +162,7 @@ impl PyEntry {
         static HOLDER: PyOnceLock<Py<PyType>> = PyOnceLock::new();
         let Some(holder) = self.get_holder() else { return Ok(None) };
         let class = HOLDER.import(py, "minikv._types", "Holder")?;
-        class.call1((holder.node, holder.owner)).map(Some)
+        call(class, (holder.node, holder.owner)).map(Some)
     }
 
     /// The number of the key's last lock, which only grows; None if it was never locked.

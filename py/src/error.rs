@@ -3,8 +3,9 @@
 use minikv::{Error, ErrorKind};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyType};
+use pyo3::types::PyDict;
 
+use crate::calls::call;
 use crate::entry::PyEntry;
 
 /// Why a call failed: for a reason of the core, or with an exception that passes through as it is.
@@ -68,10 +69,10 @@ fn build(py: Python<'_>, class: &str, error: &Error) -> PyResult<PyErr> {
         let classes = py.import("minikv._errors")?.getattr("CLASSES")?;
         Ok(classes.cast_into::<PyDict>()?.unbind())
     })?;
-    let class = classes.bind(py).as_any().get_item(class)?.cast_into::<PyType>()?;
+    let class = classes.bind(py).as_any().get_item(class)?;
     let instance = match error.present() {
-        Some(entry) => class.call1((error.message(), entry.cloned().map(PyEntry::from)))?,
-        None => class.call1((error.message(),))?,
+        Some(entry) => call(&class, (error.message(), entry.cloned().map(PyEntry::from)))?,
+        None => call(&class, (error.message(),))?,
     };
     Ok(PyErr::from_value(instance))
 }

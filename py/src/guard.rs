@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
 use crate::args::{Arg, Conditions, PutArgs, duration, encoded, signed};
+use crate::calls::{aio, call};
 use crate::entries::change;
 use crate::entry::PyEntry;
 use crate::error::{Outcome, invalid_argument};
@@ -79,7 +80,7 @@ impl LockScope {
     }
 
     fn __aenter__<'py>(slf: &Bound<'py, LockScope>) -> PyResult<Bound<'py, PyAny>> {
-        slf.py().import("minikv._aio")?.call_method1("enter", (slf,))
+        call(aio!(slf.py(), "enter")?, (slf,))
     }
 
     #[pyo3(signature = (*exception))]
@@ -88,7 +89,7 @@ impl LockScope {
         exception: &Bound<'py, PyTuple>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let failing = exception.get_item(0).is_ok_and(|kind| !kind.is_none());
-        slf.py().import("minikv._aio")?.call_method1("leave", (slf, failing))
+        call(aio!(slf.py(), "leave")?, (slf, failing))
     }
 
     /// Asks for the lock without waiting.

@@ -1,6 +1,7 @@
 //! The native half of the Python package: converts between Python and the core, and decides nothing itself.
 
 mod args;
+mod calls;
 mod entries;
 mod entry;
 mod error;

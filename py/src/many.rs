@@ -6,6 +6,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyByteArray, PyBytes, PyDict, PyList, PyMapping, PyString, PyTuple, PyType};
 
 use crate::args::{Arg, Conditions, PutArgs, checked_key, flag, prefix, size, text};
+use crate::calls;
 use crate::entry::PyEntry;
 use crate::error::{Outcome, invalid_argument};
 use crate::registry::PyRegistry;
@@ -27,9 +28,12 @@ fn for_each<'py>(
         let found = type_name(items);
         return Err(invalid_argument(format!("{what} must be an iterable, not {found}")).into());
     }
-    for (at, item) in items.try_iter()?.enumerate() {
-        each(item?)?;
-        if at % SIGNALS_EVERY == SIGNALS_EVERY - 1 {
+    let items = items.try_iter()?;
+    let mut count = 0usize;
+    while let Some(item) = calls::next(&items)? {
+        each(item)?;
+        count += 1;
+        if count.is_multiple_of(SIGNALS_EVERY) {
             items.py().check_signals()?;
         }
     }
@@ -62,7 +66,7 @@ fn items_from(kv: &Registry, items: &Bound<'_, PyAny>) -> Outcome<Vec<(Vec<u8>, 
     {
         let pairs = match items.cast_exact::<PyDict>() {
             Ok(dict) => dict.items().into_any(),
-            Err(_) => mapping.items()?.into_any(),
+            Err(_) => calls::call(&mapping.getattr("items")?, ())?,
         };
         for_each("items", &pairs, |pair| {
             let (key, value) = pair.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
@@ -140,7 +144,7 @@ fn page_of<'py>(
     cursor: Option<String>,
 ) -> PyResult<Bound<'py, PyAny>> {
     static PAGE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    PAGE.import(py, "minikv._types", "Page")?.call1((items, cursor))
+    calls::call(PAGE.import(py, "minikv._types", "Page")?, (items, cursor))
 }
 
 #[pymethods]

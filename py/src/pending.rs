@@ -4,6 +4,7 @@ use minikv::{Computation, Entry, PendingGuard, PendingLock, PendingValue};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 
+use crate::calls::call;
 use crate::entry::PyEntry;
 use crate::error::{Outcome, invalid_argument};
 use crate::exit::with_python;
@@ -88,7 +89,7 @@ fn entry_object(py: Python<'_>, entry: Option<Entry>) -> Outcome<Option<Py<PyAny
 
 /// Calls a callback that nobody waits for; its exception goes to `sys.unraisablehook`.
 pub fn call_back(py: Python<'_>, callback: &Py<PyAny>) {
-    if let Err(error) = callback.call0(py) {
+    if let Err(error) = call(callback.bind(py), ()) {
         error.write_unraisable(py, Some(callback.bind(py)));
     }
 }

@@ -4,10 +4,13 @@ use std::cell::RefCell;
 use std::path::PathBuf;
 
 use minikv::{Error, ErrorKind, ListOptions, Options, Registry, WatchOptions};
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyIterator, PyTuple, PyType};
 
 use crate::args::{Arg, checked_key, duration, flag, prefix, size, text, unchecked_key};
+use crate::calls::call;
 use crate::error::{Failure, Outcome, invalid_argument};
 use crate::many::key_list;
 use crate::options::options_from;
@@ -116,7 +119,7 @@ impl PyRegistry {
     #[classmethod]
     fn open<'py>(cls: &Bound<'py, PyType>, name: &Bound<'py, PyAny>) -> Outcome<Bound<'py, PyAny>> {
         let handle = Handle(Registry::open(text("name", name)?)?, false);
-        Ok(cls.call1((handle,))?)
+        Ok(call(cls, (handle,))?)
     }
 
     /// Starts a registry with the options in a TOML file; the fields are those of Registry().
@@ -130,12 +133,18 @@ impl PyRegistry {
         exist_ok: Arg<'_, 'py>,
     ) -> Outcome<Bound<'py, PyAny>> {
         let exist_ok = flag("exist_ok", exist_ok)?;
-        let file: PathBuf = path.extract().map_err(|_| {
-            invalid_argument(format!("path must be str or a path, not {}", type_name(path)))
+        static FSPATH: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let file = call(FSPATH.import(cls.py(), "os", "fspath")?, (path,));
+        let file: PathBuf = file.and_then(|file| file.extract()).map_err(|error| {
+            if !error.is_instance_of::<PyTypeError>(path.py()) {
+                return Failure::Python(error);
+            }
+            let found = type_name(path);
+            invalid_argument(format!("path must be str or a path, not {found}")).into()
         })?;
         let options = cls.py().detach(|| Options::from_config(file))?;
         let (kv, starter) = start(options, exist_ok)?;
-        Ok(cls.call1((Handle(kv, starter),))?)
+        Ok(call(cls, (Handle(kv, starter),))?)
     }
 
     /// Stops the registry for all its handles; once more is fine.

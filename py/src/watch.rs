@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
 use crate::args::{Arg, wait};
+use crate::calls::{aio, call};
 use crate::entry::PyEntry;
 use crate::error::Outcome;
 use crate::exit::with_python;
@@ -249,7 +250,7 @@ impl PyWatch {
     }
 
     fn __anext__<'py>(slf: &Bound<'py, PyWatch>) -> PyResult<Bound<'py, PyAny>> {
-        slf.py().import("minikv._aio")?.call_method1("next_event", (slf,))
+        call(aio!(slf.py(), "next_event")?, (slf,))
     }
 
     fn __enter__(slf: Bound<'_, PyWatch>) -> Bound<'_, PyWatch> {
