@@ -86,7 +86,8 @@ pub unsafe extern "C" fn minikv_options_from_json(
         // SAFETY: handed on from the caller.
         let out = unsafe { Out::required(options, "options") }?;
         // SAFETY: handed on from the caller.
-        let encoded = Encoded::new(Given::Json(unsafe { json.slice() }));
+        let json = unsafe { json.text("json") }?;
+        let encoded = Encoded::new(Given::Json(Ok(json.as_bytes())));
         let encoded = encoded.map_err(|error| argument(format!("options: {}", error.message())))?;
         out.give(Options::from_value(&Value::try_from(encoded)?)?);
         Ok(())
