@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::call_options::PutOptions;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result, shorten};
+use crate::fork::Generation;
 use crate::oneshot::Oneshot;
 use crate::registry::core::Core;
 use crate::sync::Mutex;
@@ -74,7 +75,8 @@ impl Computation {
             let landing = Arc::new(Landing::new());
             flight.waiting.push(landing.clone());
             let computed_by = flight.computed_by;
-            return Ok(GetOrPut::Wait(PendingValue { landing, computed_by }));
+            let generation = Generation::now();
+            return Ok(GetOrPut::Wait(PendingValue { landing, computed_by, generation }));
         }
         // Whoever landed just now has put its value before.
         if let Some(entry) = core.table.get(key) {
@@ -90,6 +92,7 @@ impl Computation {
     ///
     /// If somebody else put a value meanwhile, that one stays and is returned.
     pub fn put(mut self, value: impl IntoValue) -> Result<Entry> {
+        self.core.ensure_running()?;
         let options = self.options.clone().if_absent(true);
         let entry = match self.core.put(&self.key, value, &options) {
             Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Locked) => {
@@ -121,22 +124,27 @@ impl fmt::Debug for Computation {
 pub struct PendingValue {
     landing: Arc<Landing>,
     computed_by: ThreadId,
+    /// In a forked child nobody computes any more: there it is to be started again.
+    generation: Generation,
 }
 
 impl PendingValue {
     /// Waits in real time, at most `timeout` (`None`: until it is decided). `Some(None)`: start again.
     pub fn wait_for(&self, timeout: Option<Duration>) -> Option<Option<Entry>> {
-        self.landing.wait(timeout)
+        if self.generation.is_over() { Some(None) } else { self.landing.wait(timeout) }
     }
 
     /// The result, if there is one. `Some(None)`: start again.
     pub fn try_take(&self) -> Option<Option<Entry>> {
-        self.landing.take()
+        if self.generation.is_over() { Some(None) } else { self.landing.take() }
     }
 
     /// Calls back when the result is there, at once if it is; replaces an earlier callback.
     pub fn on_ready(&self, callback: impl FnOnce() + Send + 'static) {
-        self.landing.on_ready(Box::new(callback));
+        match self.generation.is_over() {
+            true => callback(),
+            false => self.landing.on_ready(Box::new(callback)),
+        }
     }
 
     /// `invalid_argument` where waiting would be for this very thread.

@@ -2,11 +2,33 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::error::{Error, ErrorKind};
+
 /// How many forks lie between the first process and this one.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
 pub(crate) fn generation() -> u64 {
     GENERATION.load(Ordering::Relaxed)
+}
+
+/// A process as it was when something began that a fork ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Generation(u64);
+
+impl Generation {
+    pub fn now() -> Generation {
+        Generation(generation())
+    }
+
+    /// Whether this process is a child of that one.
+    pub fn is_over(self) -> bool {
+        self.0 != generation()
+    }
+}
+
+pub(crate) fn error() -> Error {
+    let message = "this process was forked after the registry started; start one in the child";
+    Error::new(ErrorKind::Forked, message)
 }
 
 /// Counts forks from now on.

@@ -241,6 +241,9 @@ impl LockGuard {
     ///
     /// It is called on whichever thread caused the loss, with no lock held, and must be quick.
     pub fn on_lost(&self, callback: impl FnOnce() + Send + 'static) {
+        if self.core.registry.is_forked() {
+            return;
+        }
         let core = Arc::downgrade(&self.core);
         self.core.signal.on_lost(Box::new(move || {
             if core.upgrade().is_none_or(|core| core.is_lost()) {

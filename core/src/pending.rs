@@ -60,6 +60,9 @@ impl Pending {
     }
 
     fn take(&mut self) -> Option<Result<Applied>> {
+        if let Err(forked) = self.core.ensure_not_forked() {
+            return Some(Err(forked));
+        }
         let result = self.outcome.take();
         self.taken |= result.is_some();
         result
@@ -67,13 +70,24 @@ impl Pending {
 
     /// Waits in real time, at most `timeout`; `None`: undecided.
     fn wait_for(&mut self, timeout: Duration) -> Option<Result<Applied>> {
+        if let Err(forked) = self.core.ensure_not_forked() {
+            return Some(Err(forked));
+        }
         let result = self.outcome.wait(Some(timeout));
         self.taken |= result.is_some();
         result
     }
 
+    fn on_ready(&self, callback: Box<dyn FnOnce() + Send>) {
+        match self.core.is_forked() {
+            true => callback(),
+            false => self.outcome.on_ready(callback),
+        }
+    }
+
     /// Waits until it is decided.
     fn block(mut self) -> Result<Applied> {
+        self.core.ensure_not_forked()?;
         let clock: &Clock = &self.core.table.clock;
         let real_deadline = !clock.is_manual() && self.deadline != NEVER;
         loop {
@@ -160,7 +174,7 @@ impl PendingLock {
     ///
     /// It is called on whichever thread decided it, with no lock held, and must be quick.
     pub fn on_ready(&self, callback: impl FnOnce() + Send + 'static) {
-        self.0.outcome.on_ready(Box::new(callback));
+        self.0.on_ready(Box::new(callback));
     }
 }
 
@@ -218,7 +232,7 @@ impl PendingGuard {
     ///
     /// It is called on whichever thread decided it, with no lock held, and must be quick.
     pub fn on_ready(&self, callback: impl FnOnce() + Send + 'static) {
-        self.pending.outcome.on_ready(Box::new(callback));
+        self.pending.on_ready(Box::new(callback));
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fork::Generation;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Condvar, Mutex};
 
@@ -76,6 +77,7 @@ pub(crate) struct Supervisor {
     workers: Mutex<Option<Vec<Worker>>>,
     restarts: AtomicU64,
     unhealthy: AtomicBool,
+    generation: Generation,
 }
 
 struct Worker {
@@ -89,6 +91,7 @@ impl Supervisor {
             workers: Mutex::new(Some(Vec::new())),
             restarts: AtomicU64::new(0),
             unhealthy: AtomicBool::new(false),
+            generation: Generation::now(),
         }
     }
 
@@ -157,6 +160,15 @@ impl Supervisor {
                 // A worker's panics were caught where they happened.
                 let _ = worker.thread.join();
             }
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        if self.generation.is_over() {
+            // What would be let go of by its number may be a new thread of this process by now.
+            std::mem::forget(self.workers.get_mut().take());
         }
     }
 }

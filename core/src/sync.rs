@@ -1,99 +1,102 @@
-//! The synchronisation primitives, in one place: the concurrency tests put a model checker's in.
+//! The synchronisation primitives, in one place: the standard library's, without poisoning. The
+//! concurrency tests put a model checker's in, which have the same faces.
+//!
+//! Not those of a library with a queue of its own for threads that wait: after a fork such a queue
+//! still holds threads that are gone, and a registry that the child starts waits behind them for ever.
 
-#[cfg(not(feature = "__shuttle"))]
-mod real {
-    pub(crate) use parking_lot::{Condvar, Mutex, RwLock};
-    pub(crate) use std::sync::atomic;
-    pub(crate) use std::thread;
-}
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 #[cfg(feature = "__shuttle")]
-mod model {
-    //! The same faces over shuttle's locks, which follow the standard library's.
-    pub(crate) use shuttle::sync::atomic;
-    pub(crate) use shuttle::thread;
-    use std::ops::{Deref, DerefMut};
-    use std::time::Duration;
+use shuttle::sync as primitives;
+#[cfg(not(feature = "__shuttle"))]
+use std::sync as primitives;
 
-    #[derive(Debug, Default)]
-    pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
+pub(crate) use self::primitives::{RwLockReadGuard, RwLockWriteGuard, atomic};
+#[cfg(feature = "__shuttle")]
+pub(crate) use shuttle::thread;
+#[cfg(not(feature = "__shuttle"))]
+pub(crate) use std::thread;
 
-    pub(crate) struct MutexGuard<'a, T>(Option<shuttle::sync::MutexGuard<'a, T>>);
+/// A panic under a lock leaves the data as it was at that moment; whoever comes next goes on with it.
+fn ignore_poison<T>(result: Result<T, primitives::PoisonError<T>>) -> T {
+    result.unwrap_or_else(primitives::PoisonError::into_inner)
+}
 
-    impl<T> Mutex<T> {
-        pub fn new(value: T) -> Self {
-            Mutex(shuttle::sync::Mutex::new(value))
-        }
+#[derive(Debug, Default)]
+pub(crate) struct Mutex<T>(primitives::Mutex<T>);
 
-        pub fn lock(&self) -> MutexGuard<'_, T> {
-            MutexGuard(Some(self.0.lock().unwrap_or_else(|poison| poison.into_inner())))
-        }
+/// Empty only while its condition variable waits.
+pub(crate) struct MutexGuard<'a, T>(Option<primitives::MutexGuard<'a, T>>);
+
+impl<T> Mutex<T> {
+    pub fn new(value: T) -> Self {
+        Mutex(primitives::Mutex::new(value))
     }
 
-    impl<T> Deref for MutexGuard<'_, T> {
-        type Target = T;
-        #[allow(clippy::expect_used)]
-        fn deref(&self) -> &T {
-            self.0.as_ref().expect("held")
-        }
+    pub fn lock(&self) -> MutexGuard<'_, T> {
+        MutexGuard(Some(ignore_poison(self.0.lock())))
     }
 
-    impl<T> DerefMut for MutexGuard<'_, T> {
-        #[allow(clippy::expect_used)]
-        fn deref_mut(&mut self) -> &mut T {
-            self.0.as_mut().expect("held")
-        }
-    }
-
-    #[derive(Debug, Default)]
-    pub(crate) struct RwLock<T>(shuttle::sync::RwLock<T>);
-
-    impl<T> RwLock<T> {
-        pub fn new(value: T) -> Self {
-            RwLock(shuttle::sync::RwLock::new(value))
-        }
-
-        pub fn read(&self) -> shuttle::sync::RwLockReadGuard<'_, T> {
-            self.0.read().unwrap_or_else(|poison| poison.into_inner())
-        }
-
-        pub fn write(&self) -> shuttle::sync::RwLockWriteGuard<'_, T> {
-            self.0.write().unwrap_or_else(|poison| poison.into_inner())
-        }
-    }
-
-    #[derive(Debug, Default)]
-    pub(crate) struct Condvar(shuttle::sync::Condvar);
-
-    impl Condvar {
-        pub fn new() -> Condvar {
-            Condvar::default()
-        }
-
-        pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-            if let Some(inner) = guard.0.take() {
-                guard.0 = Some(self.0.wait(inner).unwrap_or_else(|poison| poison.into_inner()));
-            }
-        }
-
-        /// The model has no time: a timed wait may end at any point, so it yields once.
-        pub fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, timeout: Duration) {
-            if let Some(inner) = guard.0.take() {
-                let (inner, _) = self
-                    .0
-                    .wait_timeout(inner, timeout)
-                    .unwrap_or_else(|poison| poison.into_inner());
-                guard.0 = Some(inner);
-            }
-        }
-
-        pub fn notify_all(&self) {
-            self.0.notify_all();
-        }
+    pub fn get_mut(&mut self) -> &mut T {
+        ignore_poison(self.0.get_mut())
     }
 }
 
-#[cfg(feature = "__shuttle")]
-pub(crate) use model::*;
-#[cfg(not(feature = "__shuttle"))]
-pub(crate) use real::*;
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+    #[allow(clippy::expect_used)]
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("held")
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    #[allow(clippy::expect_used)]
+    fn deref_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("held")
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct RwLock<T>(primitives::RwLock<T>);
+
+impl<T> RwLock<T> {
+    pub fn new(value: T) -> Self {
+        RwLock(primitives::RwLock::new(value))
+    }
+
+    pub fn read(&self) -> RwLockReadGuard<'_, T> {
+        ignore_poison(self.0.read())
+    }
+
+    pub fn write(&self) -> RwLockWriteGuard<'_, T> {
+        ignore_poison(self.0.write())
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Condvar(primitives::Condvar);
+
+impl Condvar {
+    pub fn new() -> Condvar {
+        Condvar::default()
+    }
+
+    pub fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+        if let Some(inner) = guard.0.take() {
+            guard.0 = Some(ignore_poison(self.0.wait(inner)));
+        }
+    }
+
+    /// The model has no time: its timed waits end by a notification only.
+    pub fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, timeout: Duration) {
+        if let Some(inner) = guard.0.take() {
+            guard.0 = Some(ignore_poison(self.0.wait_timeout(inner, timeout)).0);
+        }
+    }
+
+    pub fn notify_all(&self) {
+        self.0.notify_all();
+    }
+}

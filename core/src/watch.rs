@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::clock::nanos;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fork::{self, Generation};
 use crate::key::Key;
 use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, RwLock};
@@ -275,19 +276,24 @@ pub(crate) fn wake(subscribers: &[Arc<Subscriber>]) {
 
 /// A subscription, from [`Registry::watch`](crate::Registry::watch). Dropping it ends it.
 ///
-/// As an iterator it blocks until the next event and ends when the registry stops.
+/// As an iterator it blocks until the next event and ends when the registry stops, in a forked child at once.
 pub struct Watch {
     hub: Arc<Hub>,
     subscriber: Arc<Subscriber>,
+    /// In a forked child nothing happens any more, and nothing may be touched.
+    generation: Generation,
 }
 
 impl Watch {
     pub(crate) fn new(hub: Arc<Hub>, subscriber: Arc<Subscriber>) -> Watch {
-        Watch { hub, subscriber }
+        Watch { hub, subscriber, generation: Generation::now() }
     }
 
     /// The next event if there is one, without waiting.
     pub fn try_next(&self) -> Option<Event> {
+        if self.generation.is_over() {
+            return None;
+        }
         self.subscriber.queue.lock().pop()
     }
 
@@ -295,6 +301,9 @@ impl Watch {
     ///
     /// The wait runs in real time also where the registry's clock is manual.
     pub fn next_timeout(&self, timeout: Duration) -> Result<Option<Event>> {
+        if self.generation.is_over() {
+            return Err(fork::error());
+        }
         let deadline = Clock::System.mono().saturating_add(nanos(timeout));
         let mut queue = self.subscriber.queue.lock();
         loop {
@@ -315,6 +324,9 @@ impl Watch {
 
     /// Waits for the next event; `None`: the watch or the registry has ended.
     pub fn wait_next(&self) -> Option<Event> {
+        if self.generation.is_over() {
+            return None;
+        }
         let mut queue = self.subscriber.queue.lock();
         loop {
             if let Some(event) = queue.pop() {
@@ -329,7 +341,7 @@ impl Watch {
 
     /// Whether no event will ever come after those still queued.
     pub fn is_closed(&self) -> bool {
-        self.subscriber.queue.lock().closed
+        self.generation.is_over() || self.subscriber.queue.lock().closed
     }
 
     /// Calls back after events have come and when the watch ends; replaces an earlier callback.
@@ -337,6 +349,9 @@ impl Watch {
     /// It is called on whichever thread caused the event, with no lock held, and must be quick.
     /// It is called at once if something is there already.
     pub fn on_ready(&self, waker: impl Fn() + Send + Sync + 'static) {
+        if self.generation.is_over() {
+            return waker();
+        }
         let waker: Arc<dyn Fn() + Send + Sync> = Arc::new(waker);
         let mut queue = self.subscriber.queue.lock();
         let earlier = queue.waker.replace(waker.clone());
@@ -351,6 +366,9 @@ impl Watch {
 
     /// Ends the watch; waiting readers return. Events already queued can still be read.
     pub fn close(&self) {
+        if self.generation.is_over() {
+            return;
+        }
         self.hub.remove(&self.subscriber);
         self.subscriber.close();
         let waker = self.subscriber.queue.lock().waker.take();
@@ -388,6 +406,9 @@ impl futures_core::Stream for Watch {
         cx: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Event>> {
         use std::task::Poll;
+        if self.generation.is_over() {
+            return Poll::Ready(None);
+        }
         let mut queue = self.subscriber.queue.lock();
         match queue.pop() {
             Some(event) => Poll::Ready(Some(event)),

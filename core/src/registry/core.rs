@@ -37,7 +37,7 @@ pub(crate) struct Core {
     renewals: Renewals,
     sweeper: Arc<Sweeper>,
     stopped: AtomicBool,
-    generation: u64,
+    generation: fork::Generation,
     ids: AtomicU64,
     advancing: Mutex<()>,
 }
@@ -113,7 +113,7 @@ impl Core {
             renewals: Renewals::default(),
             sweeper,
             stopped: AtomicBool::new(false),
-            generation: fork::generation(),
+            generation: fork::Generation::now(),
             ids: AtomicU64::new(1),
             advancing: Mutex::new(()),
             options,
@@ -128,16 +128,19 @@ impl Core {
         if self.stopped.load(Ordering::Acquire) {
             return Err(stopped());
         }
+        self.ensure_not_forked()
+    }
+
+    /// For what outlives a stop, but not the threads that would end its wait.
+    pub fn ensure_not_forked(&self) -> Result<()> {
         if self.is_forked() {
-            let message =
-                "this process was forked after the registry started; start one in the child";
-            return Err(Error::new(ErrorKind::Forked, message));
+            return Err(fork::error());
         }
         Ok(())
     }
 
     pub fn is_forked(&self) -> bool {
-        self.generation != fork::generation()
+        self.generation.is_over()
     }
 
     pub fn is_stopped(&self) -> bool {

@@ -151,6 +151,9 @@ impl Registry {
 
     /// Keeps the registry running until [`stop`](Registry::stop), also when the last handle is dropped.
     pub fn keep_running(&self) {
+        if self.0.core.is_forked() {
+            return;
+        }
         let mut kept = self.0.kept.lock();
         if !self.0.core.is_stopped() {
             *kept = Some(self.clone());
