@@ -31,7 +31,7 @@ def main() -> int:
         failed += 1
         print(f"FAILED {name}: exit {done.returncode}\n{done.stdout}{done.stderr}")
 
-    python = output("sh", "py/tests/venv.sh").splitlines()[-1]
+    python = output("sh", "py/tests/python.sh")
     output("node", "node/scripts/build.js")
     examples = ROOT / "target" / "documents"
     examples.mkdir(parents=True, exist_ok=True)

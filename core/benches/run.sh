@@ -7,7 +7,7 @@ CARGO_TARGET_DIR=target/bench-build cargo build -q --release --manifest-path cor
 cargo build -q --release -p minikv-c
 sh ffi-c/tests/build-example.sh core/benches/rows.c target/bench-build/rows-c
 node node/scripts/build.js
-python=$(sh py/tests/venv.sh | tail -n 1)
+python=$(sh py/tests/python.sh)
 venv=target/bench-venv
 if [ ! -x "$venv/bin/python" ]; then
     python3 -m venv "$venv"

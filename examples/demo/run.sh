@@ -21,7 +21,7 @@ rm -f "$out"/*.json
 echo "building (the first time takes a few minutes) ..." >&2
 cargo build -q --release -p minikv-registry --example demo
 sh ffi-c/tests/build-example.sh examples/demo/demo.c "$out/demo-c"
-python=$(sh py/tests/venv.sh)
+python=$(sh py/tests/python.sh)
 node node/scripts/build.js
 
 echo "input: $input ($(wc -l <"$input") lines)" >&2
