@@ -3,6 +3,7 @@
 const { native, handlers, slots } = require('./native')
 const { makeError } = require('./errors')
 const { Entry, entryOrNull } = require('./entry')
+const { flat } = require('./options')
 
 /** A lock held in a scope, made by `Registry.locked`. */
 class Held {
@@ -57,7 +58,7 @@ class Held {
   }
 
   put(value, options) {
-    return new Entry(native.heldPut(this.#id, value, options))
+    return new Entry(native.heldPut(this.#id, value, flat(options)))
   }
 
   delete() {

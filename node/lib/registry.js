@@ -6,6 +6,7 @@ const { native, dispatch, signalOf, waitFor, handles } = require('./native')
 const { invalidArgument } = require('./errors')
 const { Entry, entryOrNull, entriesOf } = require('./entry')
 const { Held } = require('./held')
+const { flat, flatOrPrefix } = require('./options')
 const { Watch } = require('./watch')
 
 /** Tells the constructor that the handle is there already. */
@@ -27,18 +28,18 @@ class Registry {
     if (name === OPENED) {
       ;[this.#id, this.#starter] = options
     } else {
-      ;[this.#id, this.#starter] = native.start(startOptions(name, options))
+      ;[this.#id, this.#starter] = native.start(flat(startOptions(name, options)))
     }
     handles.register(this, this.#id, this)
   }
 
   static open(name, options) {
-    return new Registry(OPENED, [native.open(name, options), false])
+    return new Registry(OPENED, [native.open(name, flat(options)), false])
   }
 
   static fromConfig(path, options) {
     const file = path instanceof URL ? fileURLToPath(path) : path
-    return new Registry(OPENED, native.fromConfig(file, options))
+    return new Registry(OPENED, native.fromConfig(file, flat(options)))
   }
 
   get(key) {
@@ -55,35 +56,35 @@ class Registry {
   }
 
   put(key, value, options) {
-    return new Entry(native.put(this.#id, key, value, options))
+    return new Entry(native.put(this.#id, key, value, flat(options)))
   }
 
   set(key, value, options) {
-    return new Entry(native.put(this.#id, key, value, options))
+    return new Entry(native.put(this.#id, key, value, flat(options)))
   }
 
   delete(key, options) {
-    return entryOrNull(native.delete(this.#id, key, options))
+    return entryOrNull(native.delete(this.#id, key, flat(options)))
   }
 
   unlock(key, options) {
-    return entryOrNull(native.unlock(this.#id, key, options))
+    return entryOrNull(native.unlock(this.#id, key, flat(options)))
   }
 
   persist(key, options) {
-    return entryOrNull(native.persist(this.#id, key, options))
+    return entryOrNull(native.persist(this.#id, key, flat(options)))
   }
 
   touch(key, ttl, options) {
-    return entryOrNull(native.touch(this.#id, key, ttl, options))
+    return entryOrNull(native.touch(this.#id, key, ttl, flat(options)))
   }
 
   incr(key, by, options) {
-    return new Entry(native.incr(this.#id, key, by, options))
+    return new Entry(native.incr(this.#id, key, by, flat(options)))
   }
 
   update(key, change, options) {
-    return entryOrNull(native.update(this.#id, key, change, options))
+    return entryOrNull(native.update(this.#id, key, change, flat(options)))
   }
 
   getMany(keys) {
@@ -93,20 +94,20 @@ class Registry {
 
   putMany(items, options) {
     native.ensureRunning(this.#id)
-    return entriesOf(native.putMany(this.#id, pairsOf(items), options))
+    return entriesOf(native.putMany(this.#id, pairsOf(items), flat(options)))
   }
 
   deleteMany(keys, options) {
     native.ensureRunning(this.#id)
-    return entriesOf(native.deleteMany(this.#id, arrayOf(keys), options))
+    return entriesOf(native.deleteMany(this.#id, arrayOf(keys), flat(options)))
   }
 
   keys(options) {
-    return page(...native.keys(this.#id, options))
+    return page(...native.keys(this.#id, flatOrPrefix(options)))
   }
 
   entries(options) {
-    const [packed, cursor] = native.entries(this.#id, options)
+    const [packed, cursor] = native.entries(this.#id, flatOrPrefix(options))
     return page(entriesOf(packed), cursor)
   }
 
@@ -115,7 +116,7 @@ class Registry {
   }
 
   clear(prefix, options) {
-    return native.clear(this.#id, prefix, options)
+    return native.clear(this.#id, prefix, flat(options))
   }
 
   digest() {
@@ -139,7 +140,7 @@ class Registry {
   watch(options) {
     native.ensureRunning(this.#id)
     const signal = plainSignal(options)
-    const id = native.watch(this.#id, options)
+    const id = native.watch(this.#id, flatOrPrefix(options))
     if (signal?.aborted) {
       native.drop(id)
       throw signal.reason
@@ -151,7 +152,7 @@ class Registry {
     native.checkKey(this.#id, key)
     const signal = signalOf(options)
     signal?.throwIfAborted()
-    const result = native.lock(this.#id, key, options)
+    const result = native.lock(this.#id, key, flat(options))
     if (typeof result !== 'number') return entryOrNull(result)
     return entryOrNull(await waitFor(result, native.lockTake, signal))
   }
@@ -165,7 +166,7 @@ class Registry {
     const signal = signalOf(options)
     signal?.throwIfAborted()
     const id = this.#id
-    let result = native.locked(id, key, options)
+    let result = native.locked(id, key, flat(options))
     if (typeof result === 'number') {
       result = await waitFor(result, (wait) => native.lockedTake(wait, id), signal)
     }
@@ -179,7 +180,7 @@ class Registry {
     const signal = signalOf(options)
     signal?.throwIfAborted()
     for (;;) {
-      const result = native.getOrPut(this.#id, key, options)
+      const result = native.getOrPut(this.#id, key, flat(options))
       if (typeof result === 'string') return new Entry(result)
       if (typeof result === 'object') return this.#compute(key, result[0], compute, signal)
       this.#refuseOwn(key, result)
@@ -274,7 +275,7 @@ function startOptions(name, options) {
   if (given !== undefined && given !== null && given !== name) {
     throw invalidArgument('the name was given twice')
   }
-  return { ...options, name }
+  return typeof options === 'object' && !Array.isArray(options) ? { ...options, name } : (options ?? { name })
 }
 
 /** A key as text, the same for all ways to write it. */

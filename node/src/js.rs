@@ -70,16 +70,23 @@ pub struct Text {
     heap: Vec<u8>,
 }
 
-const STACK: usize = 256;
+/// Small, because it is moved around; most keys fit.
+const STACK: usize = 64;
+
+/// U+FFFD in UTF-8.
+const REPLACEMENT: [u8; 3] = [0xef, 0xbf, 0xbd];
 
 /// More of a text or of bytes is not copied: no key and no value may be that long, and the core says so.
 const MOST: usize = MAX_VALUE_BYTES + 16;
 
 impl Text {
+    pub fn as_bytes(&self) -> &[u8] {
+        if self.heap.is_empty() { &self.stack[..self.len] } else { &self.heap }
+    }
+
     pub fn as_str(&self) -> &str {
-        let bytes = if self.heap.is_empty() { &self.stack[..self.len] } else { &self.heap[..] };
         // V8 writes whole characters of valid UTF-8 only.
-        std::str::from_utf8(bytes).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 
@@ -276,7 +283,9 @@ impl<'a> Env<'a> {
             text.heap.truncate(written);
         }
         // V8 writes U+FFFD for a lone surrogate, which may as well be one that was there.
-        if text.as_str().contains('\u{fffd}') && self.has_lone_surrogate(value)? {
+        let bytes = text.as_bytes();
+        let suspect = bytes.contains(&0xef) && bytes.windows(3).any(|three| three == REPLACEMENT);
+        if suspect && self.has_lone_surrogate(value)? {
             return Ok(None);
         }
         Ok(Some(text))

@@ -34,8 +34,13 @@ const ENCODED: u8 = 7;
 /// Flags, three numbers, the start of the value.
 const FIXED: usize = 1 + 3 * 8 + 4;
 
+/// Memory for larger entries is not kept.
+const SCRATCH: usize = 1 << 16;
+
 pub fn pack<'a>(env: Env<'a>, entry: &Entry, bigint: bool) -> Done<Js<'a>> {
-    let mut out = Vec::with_capacity(FIXED + 128 + entry.key_bytes().len() + entry.encoded().len());
+    // Taken out while it is in use: whoever comes in between gets another.
+    let mut out = env.state.scratch.take();
+    out.clear();
     let holder = entry.holder();
     let label = holder.as_ref().and_then(|holder| holder.owner.as_deref());
     let flag = |condition: bool, flag: u8| if condition { flag } else { 0 };
@@ -72,7 +77,11 @@ pub fn pack<'a>(env: Env<'a>, entry: &Entry, bigint: bool) -> Done<Js<'a>> {
         let nanos = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
         out.extend_from_slice(&nanos.to_le_bytes());
     }
-    env.latin1(&out)
+    let packed = env.latin1(&out);
+    if out.capacity() <= SCRATCH {
+        env.state.scratch.set(out);
+    }
+    packed
 }
 
 fn content(out: &mut Vec<u8>, form: u8, content: &[u8]) {

@@ -70,6 +70,8 @@ pub struct State {
     free: RefCell<Vec<usize>>,
     slots: RefCell<HashMap<u64, Slot>>,
     next: Cell<u64>,
+    /// Memory that is used again from call to call.
+    pub scratch: Cell<Vec<u8>>,
 }
 
 impl State {
@@ -81,6 +83,7 @@ impl State {
             free: RefCell::new(Vec::new()),
             slots: RefCell::new(HashMap::new()),
             next: Cell::new(1),
+            scratch: Cell::new(Vec::new()),
         }
     }
 

@@ -5,8 +5,7 @@ use minikv::{Encoded, Encoder, Error, ErrorKind, Registry};
 use crate::js::{Bytes, Done, Env, Fail, Js, Kind, Text};
 use crate::state::Helper;
 
-/// A key or prefix. It lives on the stack for one call: boxing the text would cost more than its size.
-#[allow(clippy::large_enum_variant)]
+/// A key or prefix.
 pub enum Key {
     Text(Text),
     Bytes(Vec<u8>),
@@ -15,7 +14,7 @@ pub enum Key {
 impl AsRef<[u8]> for Key {
     fn as_ref(&self) -> &[u8] {
         match self {
-            Key::Text(text) => text.as_str().as_bytes(),
+            Key::Text(text) => text.as_bytes(),
             Key::Bytes(bytes) => bytes,
         }
     }

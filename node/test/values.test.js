@@ -282,3 +282,19 @@ test('floats are numbers only, and keep what they are', () => {
   assert.equal(JSON.stringify([float(2)]), '[2]')
   assert.ok(Object.isFrozen(float(2)))
 })
+
+test('a stack that is nearly full is an error of JavaScript, not a crash', (t) => {
+  const own = start(t, { clock: 'manual' })
+  const value = deep(100)
+  let deepest = 0
+  const recurse = (depth) => {
+    deepest = depth
+    own.put('k', value)
+    own.get('k').value
+    own.update('n', (n) => (n ?? 0) + 1)
+    recurse(depth + 1)
+  }
+  assert.throws(() => recurse(0), RangeError)
+  assert.ok(deepest > 100)
+  assert.deepStrictEqual(own.put('k', value).value, value)
+})

@@ -21,7 +21,7 @@ fn keys_of(env: Env<'_>, kv: &Registry, array: Js<'_>) -> Done<Vec<Vec<u8>>> {
 
 fn owned(key: Key) -> Done<Vec<u8>> {
     Ok(match key {
-        Key::Text(text) => text.as_str().as_bytes().to_vec(),
+        Key::Text(text) => text.as_bytes().to_vec(),
         Key::Bytes(bytes) => bytes,
     })
 }

@@ -37,6 +37,7 @@ macro_rules! exports {
 
 exports! {
     "init" = starting::init,
+    "optionNames" = starting::option_names,
     "start" = starting::start,
     "fromConfig" = starting::from_config,
     "open" = starting::open,

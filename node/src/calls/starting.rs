@@ -15,6 +15,15 @@ pub fn init<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     env.undefined()
 }
 
+/// → the names of the options of calls, in the order of their numbers
+pub fn option_names<'a>(env: Env<'a>, _args: &Args<'a>) -> Done<Js<'a>> {
+    let array = env.empty_array(options::NAMES.len())?;
+    for (at, name) in options::NAMES.iter().enumerate() {
+        env.set_element(array, at, env.text(name)?)?;
+    }
+    Ok(array)
+}
+
 /// (options) → [handle, whether this call started it]
 pub fn start<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     let start = Start::read(env, args[0])?;

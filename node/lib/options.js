@@ -1,0 +1,28 @@
+'use strict'
+
+const { types } = require('node:util')
+const native = require('./addon')
+
+/** For each name of an option its number, by which the addon knows it. */
+const numbers = new Map(native.optionNames().map((name, number) => [name, number]))
+
+/** Something that the addon refuses as options. */
+const REFUSED = Object.freeze({})
+
+/** Options as the addon reads them: names and values in turn. What it makes of them is its business. */
+function flat(options) {
+  if (options === undefined || options === null) return undefined
+  if (typeof options !== 'object') return options
+  if (Array.isArray(options)) return REFUSED
+  const list = []
+  for (const name of Object.keys(options)) list.push(numbers.get(name) ?? name, options[name])
+  return list
+}
+
+/** The same where a prefix may stand in place of options. */
+function flatOrPrefix(options) {
+  if (typeof options !== 'object' || ArrayBuffer.isView(options) || types.isAnyArrayBuffer(options)) return options
+  return flat(options)
+}
+
+module.exports = { flat, flatOrPrefix }
