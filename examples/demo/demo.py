@@ -38,7 +38,7 @@ class Progress:
 
 
 def words(line: bytes) -> int:
-    return len(line.replace(b"\t", b" ").split(b" ")) - line.replace(b"\t", b" ").split(b" ").count(b"")
+    return sum(1 for word in line.replace(b"\t", b" ").split(b" ") if word)
 
 
 def put(kv: minikv.Registry, lines: list[bytes]) -> int:

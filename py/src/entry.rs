@@ -22,7 +22,7 @@ use crate::value::{decode, key_to_python, to_python};
 /// ...     entry = kv.put("balance", 100, ttl=60)
 /// >>> entry.key, entry.value, entry.type, entry.node, entry.lock
 /// ('balance', 100, 'int', 'local', False)
-#[pyclass(name = "Entry", module = "minikv", frozen, weakref)]
+#[pyclass(name = "Entry", module = "minikv", frozen)]
 pub struct PyEntry(Source);
 
 enum Source {

@@ -1,4 +1,4 @@
-//! Operations on many keys at once, and listings.
+//! Operations on many keys at once, and listings. They may take long: other threads of Python run meanwhile.
 
 use minikv::{Encoded, Entry, Error, Key, ListOptions, Registry};
 use pyo3::prelude::*;
@@ -103,8 +103,10 @@ fn put_many(
     items: &Bound<'_, PyAny>,
     args: PutArgs<'_, '_>,
 ) -> Outcome<Vec<PyEntry>> {
+    let py = items.py();
     let items = items_from(kv, items)?;
-    let entries = kv.put_many(items, args.options()?)?;
+    let options = args.options()?;
+    let entries = py.detach(|| kv.put_many(items, options))?;
     Ok(entries.into_iter().map(PyEntry::from).collect())
 }
 
@@ -151,9 +153,9 @@ fn page_of<'py>(
 #[allow(clippy::too_many_arguments)]
 impl PyRegistry {
     /// The entries of many keys, in the order asked; None for an absent one.
-    fn get_many(&self, keys: &Bound<'_, PyAny>) -> Outcome<Vec<Option<PyEntry>>> {
+    fn get_many(&self, py: Python<'_>, keys: &Bound<'_, PyAny>) -> Outcome<Vec<Option<PyEntry>>> {
         let keys = keys_from(self.kv(), keys)?;
-        Ok(optional(self.kv().get_many(keys)?))
+        Ok(optional(py.detach(|| self.kv().get_many(keys))?))
     }
 
     /// Stores many values, all or none on this member; `items` is a mapping or pairs of key and value.
@@ -187,6 +189,7 @@ impl PyRegistry {
     #[pyo3(signature = (keys, *, owner=None, fence=None, if_version=None))]
     fn delete_many(
         &self,
+        py: Python<'_>,
         keys: &Bound<'_, PyAny>,
         owner: Arg<'_, '_>,
         fence: Arg<'_, '_>,
@@ -194,7 +197,7 @@ impl PyRegistry {
     ) -> Outcome<Vec<Option<PyEntry>>> {
         let keys = keys_from(self.kv(), keys)?;
         let options = Conditions { owner, fence, if_version }.write_options()?;
-        Ok(optional(self.kv().delete_many(keys, options)?))
+        Ok(optional(py.detach(|| self.kv().delete_many(keys, options))?))
     }
 
     /// The keys that start with `prefix` (default: all), in no particular order, none twice.
@@ -212,7 +215,7 @@ impl PyRegistry {
     ) -> Outcome<Bound<'py, PyAny>> {
         let options = list_options(self.kv(), prefix, limit, cursor)?;
         let raw = flag("raw", raw)?;
-        let page = self.kv().keys(options)?;
+        let page = py.detach(|| self.kv().keys(options))?;
         let keys = key_list(py, &page.items, raw)?;
         Ok(page_of(py, keys, page.cursor)?)
     }
@@ -227,31 +230,32 @@ impl PyRegistry {
         cursor: Arg<'_, 'py>,
     ) -> Outcome<Bound<'py, PyAny>> {
         let options = list_options(self.kv(), prefix, limit, cursor)?;
-        let page = self.kv().entries(options)?;
+        let page = py.detach(|| self.kv().entries(options))?;
         let entries = PyList::new(py, page.items.into_iter().map(PyEntry::from))?;
         Ok(page_of(py, entries, page.cursor)?)
     }
 
     /// How many keys start with `prefix` (default: all).
     #[pyo3(signature = (prefix=None))]
-    fn count(&self, prefix: Arg<'_, '_>) -> Outcome<usize> {
+    fn count(&self, py: Python<'_>, prefix: Arg<'_, '_>) -> Outcome<usize> {
         self.kv().ensure_running()?;
-        Ok(self.kv().count(crate::args::prefix(prefix)?)?)
+        let prefix = crate::args::prefix(prefix)?;
+        Ok(py.detach(|| self.kv().count(prefix))?)
     }
 
     /// Removes the entries whose keys start with `prefix` (default: all); returns how many.
     ///
     /// Keys that somebody else has locked stay.
     #[pyo3(signature = (prefix=None, *, owner=None))]
-    fn clear(&self, prefix: Arg<'_, '_>, owner: Arg<'_, '_>) -> Outcome<usize> {
+    fn clear(&self, py: Python<'_>, prefix: Arg<'_, '_>, owner: Arg<'_, '_>) -> Outcome<usize> {
         self.kv().ensure_running()?;
         let prefix = crate::args::prefix(prefix)?;
         let options = Conditions { owner, ..Conditions::default() }.write_options()?;
-        Ok(self.kv().clear_with(prefix, options)?)
+        Ok(py.detach(|| self.kv().clear_with(prefix, options))?)
     }
 
     /// A digest of all keys and values: equal contents have equal digests, in every process and language.
-    fn digest(&self) -> Outcome<String> {
-        Ok(self.kv().digest()?)
+    fn digest(&self, py: Python<'_>) -> Outcome<String> {
+        Ok(py.detach(|| self.kv().digest())?)
     }
 }

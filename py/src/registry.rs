@@ -252,7 +252,7 @@ impl PyRegistry {
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> Outcome<Bound<'py, PyIterator>> {
-        let keys = self.kv.keys(ListOptions::new())?;
+        let keys = py.detach(|| self.kv.keys(ListOptions::new()))?;
         Ok(key_list(py, &keys.items, false)?.try_iter()?)
     }
 

@@ -243,7 +243,8 @@ def test_bad_registry_options() -> None:
         make("x", "y")
     with pytest.raises(minikv.NotFound):
         minikv.Registry.open("x")
-    for bad in (None, 1, b"x", "\ud800"):
+    names: list[Any] = [None, 1, b"x", "\ud800"]
+    for bad in names:
         with pytest.raises(minikv.InvalidArgument):
             minikv.Registry.open(bad)
 

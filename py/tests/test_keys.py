@@ -46,7 +46,7 @@ BY_KEY: list[Callable[[minikv.Registry, Any], Any]] = [
     lambda kv, key: kv.get_many(["k", key]),
     lambda kv, key: kv.put_many([("new", 1), (key, 1)]),
     lambda kv, key: kv.delete_many(["k", key]),
-    lambda kv, key: kv.watch(key=key) if key is not None else kv.get(key),
+    lambda kv, key: kv.watch(key=b"" if key is None else key),
     lambda kv, key: kv[key],
     lambda kv, key: kv.__setitem__(key, 1),
     lambda kv, key: kv.__delitem__(key),

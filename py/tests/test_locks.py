@@ -256,7 +256,11 @@ def test_update(kv: minikv.Registry) -> None:
         value.append(2)
         raise error
 
-    for call in (lambda: kv.update("k", throw), lambda: kv.locked("k").__enter__().update(throw)):
+    calls: list[Callable[[], Any]] = [
+        lambda: kv.update("k", throw),
+        lambda: kv.locked("k").__enter__().update(throw),
+    ]
+    for call in calls:
         with pytest.raises(Own) as info:
             call()
         assert info.value is error

@@ -9,7 +9,7 @@ import enum
 import math
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -90,6 +90,10 @@ class Dict(dict[str, Any]):
         raise RuntimeError("not to be called")
 
 
+class Point(NamedTuple):
+    x: int
+
+
 class Colour(enum.IntEnum):
     RED = 1
 
@@ -156,7 +160,7 @@ REFUSED: list[Callable[[], Any]] = [
     lambda: decimal.Decimal(1),
     lambda: collections.OrderedDict(a=1),
     lambda: collections.defaultdict(int),
-    lambda: collections.namedtuple("P", "x")(1),
+    lambda: Point(1),
     lambda: memoryview(b"abcd")[::2],
     released,
     lambda: "\ud800",
