@@ -50,7 +50,7 @@ fn a_million_entries_go_one_by_one_at_their_time() {
     const TOUCHED_EVERY: usize = 10;
     // Neighbouring keys end far from each other, a hundred at each millisecond.
     let ttl = |number: usize| (number as u64 * 7919) % SPREAD_MS + 1;
-    let is_touched = |number: usize| number % TOUCHED_EVERY == 0;
+    let is_touched = |number: usize| number.is_multiple_of(TOUCHED_EVERY);
     // A touched entry ends at the other end of the time.
     let end = |number: usize| match is_touched(number) {
         true => SPREAD_MS + 1 - ttl(number),

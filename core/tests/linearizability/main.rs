@@ -184,8 +184,10 @@ fn calls_of_racing_threads_have_an_order() {
     println!("{overlapping} of {} histories had calls that raced", ROUNDS * KEYS);
 }
 
-/// Histories to try the checker with: `(thread, began, returned, op, gave)`.
-fn accepts(calls: &[(usize, u64, u64, Op, Gave)]) -> bool {
+/// A call to try the checker with: thread, began, returned, and so on.
+type Written = (usize, u64, u64, Op, Gave);
+
+fn accepts(calls: &[Written]) -> bool {
     let calls: Vec<Call<Done>> = calls
         .iter()
         .map(|(thread, began, returned, op, gave)| Call {
@@ -239,7 +241,7 @@ fn the_checker_accepts_what_has_an_order() {
 fn the_checker_rejects_what_has_none() {
     let put = (0, 0, 1, Op::Put(1), some(1, 1));
     let held = (0, 2, 3, Op::Lock, some(1, 1));
-    let wrong: &[(&str, Vec<(usize, u64, u64, Op, Gave)>)] = &[
+    let wrong: &[(&str, Vec<Written>)] = &[
         ("a value from nowhere", vec![(0, 0, 1, Op::Get, some(1, 1))]),
         ("a read that misses a finished write", vec![put.clone(), (1, 2, 3, Op::Get, NONE)]),
         (
