@@ -1,4 +1,4 @@
 #!/bin/sh
-# Installs the package as it is now into the environment of the tests and prints its interpreter.
-. "$(dirname "$0")/venv.sh" >&2
+# Builds and installs the package, and prints the path of a Python that has it.
+. "$(dirname "$0")/venv.sh"
 echo "$python"
