@@ -5,7 +5,7 @@ const { once } = require('node:events')
 const path = require('node:path')
 const test = require('node:test')
 const { Worker } = require('node:worker_threads')
-const { start, refuses } = require('./helpers')
+const { folder, start, refuses } = require('./helpers')
 
 const seconds = Number(process.env.MINIKV_HAMMER_SECONDS || 30)
 
@@ -51,7 +51,7 @@ test(`four workers hammer one registry for ${seconds} s`, async (t) => {
 async function worker(name, source) {
   const worker = new Worker(
     `const { parentPort } = require('node:worker_threads')
-     const kv = require('minikv').Registry.open(${JSON.stringify(name)});
+     const kv = require(${JSON.stringify(folder)}).Registry.open(${JSON.stringify(name)});
      (async () => { ${source}; parentPort.postMessage('ready'); setInterval(() => {}, 1000) })()`,
     { eval: true },
   )
