@@ -30,6 +30,7 @@
 #![deny(unsafe_code)]
 
 mod call_options;
+mod callback;
 mod clock;
 mod codec;
 mod digest;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::callback::call;
 use crate::clock::Now;
 use crate::member::Member;
 use crate::sync::Mutex;
@@ -96,7 +97,7 @@ impl LossSignal {
     pub fn notify(&self) {
         let callbacks = std::mem::take(&mut *self.callbacks.lock());
         for callback in callbacks {
-            callback();
+            call(callback);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::callback::call;
 use crate::sync::{Condvar, Mutex};
 
 pub(crate) struct Oneshot<T> {
@@ -36,7 +37,7 @@ impl<T> Oneshot<T> {
         let callback = self.state.lock().callback.take();
         self.ready.notify_all();
         if let Some(callback) = callback {
-            callback();
+            call(callback);
         }
     }
 

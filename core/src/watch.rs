@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::callback::call;
 use crate::clock::Clock;
 use crate::clock::nanos;
 use crate::entry::Entry;
@@ -182,7 +183,7 @@ impl Subscriber {
         self.ready.notify_all();
         let waker = self.queue.lock().waker.clone();
         if let Some(waker) = waker {
-            waker();
+            call(|| waker());
         }
     }
 

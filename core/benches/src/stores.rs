@@ -25,7 +25,13 @@ impl Maker {
     fn record(&self, value: &str) -> Arc<Record> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let time = now.as_nanos() as u64;
-        Arc::new(Record { value: value.into(), node: self.0.clone(), time, exp: None, locked: false })
+        Arc::new(Record {
+            value: value.into(),
+            node: self.0.clone(),
+            time,
+            exp: None,
+            locked: false,
+        })
     }
 }
 

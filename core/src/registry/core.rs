@@ -1,6 +1,7 @@
 //! What all handles of a registry share.
 
 use std::sync::{Arc, OnceLock, Weak};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use crate::call_options::{LockOptions, PutOptions};
@@ -40,6 +41,8 @@ pub(crate) struct Core {
     generation: fork::Generation,
     ids: AtomicU64,
     advancing: Mutex<()>,
+    /// The thread that moves the manual clock, while it does.
+    advancer: Mutex<Option<ThreadId>>,
 }
 
 /// The worker that processes deadlines; it is started with the first one.
@@ -116,6 +119,7 @@ impl Core {
             generation: fork::Generation::now(),
             ids: AtomicU64::new(1),
             advancing: Mutex::new(()),
+            advancer: Mutex::new(None),
             options,
         });
         // A fresh cell: it cannot be set already.
@@ -270,7 +274,20 @@ impl Core {
             let message = "advance needs a registry with the manual clock";
             return Err(Error::argument(message));
         }
+        let this = std::thread::current().id();
+        if *self.advancer.lock() == Some(this) {
+            let message = "advance was called from a callback of an advance of this registry";
+            return Err(Error::argument(message));
+        }
         let _one_at_a_time = self.advancing.lock();
+        *self.advancer.lock() = Some(this);
+        let result = self.advance_alone(by);
+        *self.advancer.lock() = None;
+        result
+    }
+
+    fn advance_alone(&self, by: Duration) -> Result<()> {
+        let clock = &self.table.clock;
         let target = clock
             .wall()
             .checked_add(nanos(by))
@@ -295,7 +312,7 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Registry;
+    use crate::{Registry, WriteOptions};
 
     /// The name of registries whose sweeper panics while entries named "panic" are in the table.
     pub(super) fn panic_if_asked(core: &Core) {
@@ -320,5 +337,37 @@ mod tests {
         kv.delete("panic").unwrap();
         let event = watch.next_timeout(Duration::from_secs(60)).unwrap().unwrap();
         assert_eq!(event.kind(), crate::EventKind::Expire, "the restarted sweeper goes on");
+    }
+
+    #[test]
+    fn an_advance_within_an_advance_is_refused() {
+        let options = Options::unnamed().clock(ClockKind::Manual);
+        let kv = Registry::start(options).unwrap();
+        let second = Duration::from_secs(1);
+        kv.put_with("k", 1, PutOptions::new().ttl(second)).unwrap();
+        let guard = kv.locked("k", LockOptions::new()).unwrap();
+        let (inner, seen) = (kv.clone(), Arc::new(Mutex::new(None)));
+        let result = seen.clone();
+        guard.on_lost(move || *result.lock() = Some(inner.advance(second)));
+        kv.advance(2 * second).unwrap();
+        let refused = seen.lock().take().unwrap().unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
+    }
+
+    #[test]
+    fn a_panicking_callback_harms_nobody_else() {
+        let kv = Registry::start(Options::unnamed().clock(ClockKind::Manual)).unwrap();
+        kv.put("k", 1).unwrap();
+        let watch = kv.watch("k").unwrap();
+        watch.on_ready(|| panic!("on purpose"));
+        let guard = kv.locked("k", LockOptions::new().owner("o")).unwrap();
+        guard.on_lost(|| panic!("on purpose"));
+        let waiting = LockOptions::new().wait(Duration::from_secs(1));
+        let pending = kv.lock_start("k", waiting).unwrap();
+        pending.on_ready(|| panic!("on purpose"));
+        kv.unlock_with("k", WriteOptions::new().owner("o")).unwrap();
+        assert!(guard.is_lost());
+        assert!(pending.block().unwrap().unwrap().is_locked());
+        kv.advance(Duration::from_secs(1)).unwrap();
     }
 }
