@@ -1,6 +1,10 @@
 #!/bin/sh
-# build-example.sh SOURCE PROGRAM: a program from one C file, with the library as it is now.
+# Compiles a C program with the library as it is in this checkout: build-example.sh SOURCE OUTPUT
 set -eu
+if [ $# -ne 2 ]; then
+    echo "usage: build-example.sh SOURCE OUTPUT" >&2
+    exit 2
+fi
 root=$(cd "$(dirname "$0")/../.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
 (cd "$root" && cargo build --quiet --release -p minikv-c)
