@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the C library: install.sh PREFIX [DESTDIR]. Build it before: cargo build --release -p minikv-c
+# Installs the C library: install.sh PREFIX [DESTDIR]. Builds it first, where there is a cargo.
 # With DESTDIR the files go there, and are meant to be found under PREFIX later.
 set -eu
 if [ $# -lt 1 ] || [ $# -gt 2 ]; then
@@ -11,6 +11,9 @@ dest=${2:-}$prefix
 here=$(cd "$(dirname "$0")" && pwd)
 built=${CARGO_TARGET_DIR:-$here/../target}/release
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$here/../Cargo.toml" | head -n 1)
+if command -v cargo > /dev/null; then
+    (cd "$here/.." && cargo build --quiet --release -p minikv-c)
+fi
 for file in libminikv.a libminikv.so; do
     if [ ! -f "$built/$file" ]; then
         echo "$file is not built; run: cargo build --release -p minikv-c" >&2
