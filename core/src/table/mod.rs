@@ -182,7 +182,7 @@ impl Table {
         let mut fx = Effects::default();
         let result = {
             let mut shard = slot.shard.write();
-            let mono = if needs_mono || shard.has_leases() { self.clock.mono() } else { 0 };
+            let mono = if needs_mono || shard.needs_mono() { self.clock.mono() } else { 0 };
             let cx = self.context(Now { wall: self.clock.wall(), mono });
             let result = change(&mut shard, &cx, &mut fx);
             slot.settle(&shard, &mut fx);

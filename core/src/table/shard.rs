@@ -117,9 +117,9 @@ impl Shard {
         self.leases.next().min(timeout)
     }
 
-    /// Whether a mutation needs to know the monotonic clock.
-    pub fn has_leases(&self) -> bool {
-        self.leases.len() > 0
+    /// Whether any mutation needs to know the monotonic clock: a lease may be over, or one begin for who waits.
+    pub fn needs_mono(&self) -> bool {
+        self.leases.len() > 0 || !self.timeouts.is_empty()
     }
 
     pub fn stats(&self) -> ShardStats {
