@@ -331,6 +331,7 @@ impl LockGuard {
 
     /// As [`Registry::touch`](crate::Registry::touch).
     pub fn touch(&self, ttl: Duration) -> Result<Option<Entry>> {
+        self.core.check()?;
         crate::options::check_ttl("ttl", ttl)?;
         self.core.write(Action::Touch { ttl: crate::clock::nanos(ttl) })
     }

@@ -283,7 +283,8 @@ fn after_a_stop_every_operation_says_so() {
         assert_eq!(kind(pending.try_take().expect("decided")), ErrorKind::Stopped);
         let minikv::GetOrPut::Compute(duty) = duty else { panic!("nobody else computes") };
         assert_eq!(kind(duty.put(1)), ErrorKind::Stopped);
-        for result in [held.check(), held.put(1).map(drop), held.get().map(drop), held.release()] {
+        let touched = held.touch(Duration::MAX).map(drop);
+        for result in [held.check(), held.put(1).map(drop), touched, held.release()] {
             assert_eq!(kind(result), ErrorKind::Stopped);
         }
     }
