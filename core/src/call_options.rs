@@ -130,11 +130,17 @@ impl PutOptions {
 
     /// What belongs to the lock is given to the lock, once.
     pub(crate) fn check_within_lock(&self) -> Result<()> {
-        let WriteOptions { owner, fence, if_version } = &self.write;
-        let own = owner.is_some() || fence.is_some() || if_version.is_some();
-        if own || self.lock || self.lease.is_some() {
-            let message =
-                "owner, fence, if_version and lease are options of the lock, not of its put";
+        if self.write.if_version.is_some() {
+            return Err(Error::argument("if_version is an option of the lock, not of its put"));
+        }
+        self.check_within_guard()
+    }
+
+    /// What a guard has given already.
+    pub(crate) fn check_within_guard(&self) -> Result<()> {
+        let WriteOptions { owner, fence, .. } = &self.write;
+        if owner.is_some() || fence.is_some() || self.lock || self.lease.is_some() {
+            let message = "owner, fence, lock and lease are options of the lock, not of its put";
             return Err(Error::argument(message));
         }
         Ok(())
@@ -178,7 +184,7 @@ pub struct LockOptions {
     pub(crate) write: WriteOptions,
     wait: Duration,
     lease: Option<Duration>,
-    put: Option<(Arc<Encoded>, PutOptions)>,
+    put: Option<(Encoded, PutOptions)>,
     create: bool,
 }
 
@@ -197,7 +203,7 @@ impl LockOptions {
 
     /// Puts a value in the same step, also on an absent key. Of `options` the expiry and `if_absent` count.
     pub fn put(mut self, value: impl IntoValue, options: PutOptions) -> Result<LockOptions> {
-        self.put = Some((Arc::new(Encoded::new(value)?), options));
+        self.put = Some((Encoded::new(value)?, options));
         Ok(self)
     }
 
@@ -221,7 +227,7 @@ impl LockOptions {
         lease(self.lease, options)
     }
 
-    pub(crate) fn stored(&self) -> Option<&(Arc<Encoded>, PutOptions)> {
+    pub(crate) fn stored(&self) -> Option<&(Encoded, PutOptions)> {
         self.put.as_ref()
     }
 }

@@ -12,8 +12,10 @@
 //! | 8 | map | count in 4 bytes, big-endian, then key (as the rest of a text) and value, sorted by key bytes |
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result, shorten};
+use crate::record::{Content, MAX_INLINE};
 use crate::value::{IntoValue, ValueType};
 
 /// The longest canonical encoding of a value, in bytes (16 MiB).
@@ -51,6 +53,29 @@ impl Encoded {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// The value piece by piece, without copying it.
+    pub fn reader(&self) -> Reader<'_> {
+        Reader::new(&self.0)
+    }
+}
+
+/// An encoded value ready to be stored: a large one is copied here, before any lock is taken.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    encoded: Encoded,
+    large: Option<Arc<[u8]>>,
+}
+
+impl Prepared {
+    pub fn new(encoded: Encoded) -> Prepared {
+        let large = (encoded.0.len() > MAX_INLINE).then(|| Arc::from(&*encoded.0));
+        Prepared { encoded, large }
+    }
+
+    pub fn content(&self) -> Content<'_> {
+        Content { bytes: &self.encoded.0, large: self.large.as_ref() }
+    }
 }
 
 /// Writes one value, piece by piece, and names the path to whatever cannot be stored.
@@ -59,6 +84,8 @@ pub struct Encoder {
     out: Vec<u8>,
     open: Vec<Open>,
     done: bool,
+    /// An error was returned: whatever follows, this is no value.
+    failed: bool,
 }
 
 #[derive(Debug)]
@@ -141,11 +168,11 @@ impl Encoder {
         let start = self.out.len();
         match self.open.last() {
             Some(Open::Map { expects_value: false, .. }) => {}
-            _ => return Err(self.misuse("a key belongs into a map, before its value")),
+            _ => return Err(self.fail(misuse("a key belongs into a map, before its value"))),
         }
+        self.check_room(key.len())?;
         self.leb128(key.len() as u64);
         let key_start = self.out.len();
-        self.check_room(key.len())?;
         self.out.extend_from_slice(key.as_bytes());
         let entry = MapEntry { start, key_start, key_end: self.out.len() };
         if let Some(Open::Map { entries, expects_value, .. }) = self.open.last_mut() {
@@ -165,7 +192,7 @@ impl Encoder {
                 let count = self.sort_map(start, entries);
                 self.out[start..start + 4].copy_from_slice(&count.to_be_bytes());
             }
-            _ => return Err(self.misuse("nothing to end here")),
+            _ => return Err(self.fail(misuse("nothing to end here"))),
         }
         self.end_value()
     }
@@ -209,8 +236,8 @@ impl Encoder {
 
     /// The finished value.
     pub fn finish(self) -> Result<Encoded> {
-        if !self.done {
-            return Err(self.misuse("the value is not complete"));
+        if !self.done || self.failed {
+            return Err(misuse("the value is not complete"));
         }
         Ok(Encoded(self.out))
     }
@@ -250,8 +277,9 @@ impl Encoder {
         path
     }
 
-    fn misuse(&self, problem: &str) -> Error {
-        Error::new(ErrorKind::Internal, format!("encoder: {problem}"))
+    fn fail(&mut self, error: Error) -> Error {
+        self.failed = true;
+        error
     }
 
     fn scalar(&mut self, tag: u8, payload: &[u8]) -> Result<()> {
@@ -280,8 +308,10 @@ impl Encoder {
 
     fn begin_value(&mut self) -> Result<()> {
         match self.open.last() {
-            None if self.done => Err(self.misuse("the value is complete")),
-            Some(Open::Map { expects_value: false, .. }) => Err(self.misuse("a key is missing")),
+            None if self.done => Err(self.fail(misuse("the value is complete"))),
+            Some(Open::Map { expects_value: false, .. }) => {
+                Err(self.fail(misuse("a key is missing")))
+            }
             _ => Ok(()),
         }
     }
@@ -296,20 +326,22 @@ impl Encoder {
         Ok(())
     }
 
-    fn check_depth(&self) -> Result<()> {
+    fn check_depth(&mut self) -> Result<()> {
         if self.open.len() >= MAX_DEPTH {
-            return Err(self.error(&format!("nested deeper than {MAX_DEPTH}, or a cycle")));
+            let error = self.error(&format!("nested deeper than {MAX_DEPTH}, or a cycle"));
+            return Err(self.fail(error));
         }
         Ok(())
     }
 
-    fn check_size(&self) -> Result<()> {
+    fn check_size(&mut self) -> Result<()> {
         self.check_room(0)
     }
 
-    fn check_room(&self, more: usize) -> Result<()> {
+    fn check_room(&mut self, more: usize) -> Result<()> {
         if self.out.len().saturating_add(more) > MAX_VALUE_BYTES {
-            return Err(self.error(&format!("the value is larger than {MAX_VALUE_BYTES} bytes")));
+            let error = self.error(&format!("the value is larger than {MAX_VALUE_BYTES} bytes"));
+            return Err(self.fail(error));
         }
         Ok(())
     }
@@ -350,6 +382,10 @@ impl Encoder {
         self.out.extend_from_slice(&map);
         count
     }
+}
+
+fn misuse(problem: &str) -> Error {
+    Error::new(ErrorKind::Internal, format!("encoder: {problem}"))
 }
 
 /// One piece of a value. A list is followed by its items, a map by its keys and values in turn.
@@ -583,8 +619,8 @@ mod tests {
     #[test]
     fn depth_128_is_the_deepest() {
         let nested = |depth| (0..depth).fold(Value::Nil, |inner, _| Value::List(vec![inner]));
-        assert!(Encoded::new(&nested(128)).is_ok());
-        let error = Encoded::new(&nested(129)).unwrap_err();
+        assert!(Encoded::new(nested(128)).is_ok());
+        let error = Encoded::new(nested(129)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidValue);
         assert!(error.message().starts_with("value[0][0]"));
         // Siblings do not add up.
@@ -602,6 +638,15 @@ mod tests {
         encoder.nil().unwrap();
         assert_eq!(encoder.error("no").message(), "value[\"tags\"][1]: no");
         assert_eq!(encoder.finish().unwrap_err().kind(), ErrorKind::Internal);
+    }
+
+    #[test]
+    fn an_encoder_whose_error_was_ignored_gives_no_value() {
+        let mut encoder = Encoder::new();
+        encoder.begin_map().unwrap();
+        encoder.key(&"k".repeat(MAX_VALUE_BYTES + 1)).unwrap_err();
+        encoder.end().unwrap();
+        assert!(encoder.finish().is_err());
     }
 
     #[test]

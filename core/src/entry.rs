@@ -146,6 +146,11 @@ impl Entry {
         self.record.version()
     }
 
+    /// The end of the lock's lease on the monotonic clock.
+    pub(crate) fn lease_end(&self) -> u64 {
+        self.record.lease_end()
+    }
+
     /// The entry as it is once its removal has ended the lock.
     pub(crate) fn without_lock(self) -> Entry {
         Entry { locked: false, ..self }

@@ -76,6 +76,9 @@ impl fmt::Display for ErrorKind {
     }
 }
 
+/// What a `locked` advises to who has not waited.
+pub(crate) const LOCKED_ADVICE: &str = "retry, or lock it with a wait";
+
 /// An error: a stable [`kind`](Error::kind), a message for people, and what belongs to the kind.
 ///
 /// The registry is as it was before the call that returned it.
@@ -139,8 +142,11 @@ impl Error {
         error
     }
 
+    /// This `locked`, after waiting for the lock in vain.
     pub(crate) fn after_waiting(mut self) -> Error {
         self.0.waited = true;
+        self.0.message =
+            self.0.message.replace(LOCKED_ADVICE, "the wait is over; retry, or wait longer");
         self
     }
 

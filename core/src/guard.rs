@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::call_options::{LockOptions, PutOptions, WriteOptions};
-use crate::codec::Encoded;
+use crate::codec::{Encoded, Prepared};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result, shorten};
 use crate::lock::{LossSignal, NEVER};
 use crate::registry::core::Core;
-use crate::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use crate::table::mutation::{Action, Applied, Conditions, Expiry, Grant, LockRequest, Mutation};
 use crate::table::mutation::{Put, Store};
 use crate::update::{Update, run_update};
@@ -51,6 +51,8 @@ pub(crate) struct GuardCore {
     lease: Option<u64>,
     signal: Arc<LossSignal>,
     state: AtomicU8,
+    /// When the lease is to be renewed next.
+    renewal: AtomicU64,
     /// The version of the nil that was stored because the key was absent.
     created: Option<Version>,
 }
@@ -76,8 +78,8 @@ impl GuardPlan {
         let conditions = options.write.conditions();
         let lease = options.lease_nanos(&registry.options)?;
         let store = if options.creates() {
-            let encoded = Arc::new(Encoded::new(Value::Nil)?);
-            Some(Store { encoded, expiry: Expiry::Never, only_if_absent: true, if_absent: false })
+            let value = Arc::new(Prepared::new(Encoded::new(Value::Nil)?));
+            Some(Store { value, expiry: Expiry::Never, only_if_absent: true, if_absent: false })
         } else {
             None
         };
@@ -107,10 +109,12 @@ impl GuardPlan {
             lease: self.request.grant.lease,
             signal: self.signal,
             state: AtomicU8::new(HELD),
+            renewal: AtomicU64::new(0),
             created: applied.created.then(|| entry.version()),
         });
         if let Some(lease) = core.lease {
-            let at = registry.table.clock.mono().saturating_add((lease / 3).max(1));
+            // Counted from the grant, however late the guard was taken.
+            let at = entry.lease_end().saturating_sub(lease).saturating_add((lease / 3).max(1));
             registry.schedule_renewal(at, &core);
         }
         Ok(LockGuard { core })
@@ -120,6 +124,22 @@ impl GuardPlan {
 impl GuardCore {
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    pub fn renewal(&self) -> u64 {
+        self.renewal.load(Ordering::SeqCst)
+    }
+
+    pub fn set_renewal(&self, at: u64) {
+        self.renewal.store(at, Ordering::SeqCst);
+    }
+
+    /// Nothing is left to release, to renew or to tell.
+    fn finish(&self) {
+        self.signal.silence();
+        if self.lease.is_some() {
+            self.registry.cancel_renewal(self);
+        }
     }
 
     /// Prolongs the lease; returns when to do it again.
@@ -176,10 +196,14 @@ impl GuardCore {
 
     /// What the store refuses to a guard, it refuses because the lock is no longer the guard's.
     fn as_guard<T>(&self, result: Result<T>) -> Result<T> {
-        result.map_err(|error| match error.kind() {
+        result.map_err(|error| self.lost_if_refused(error))
+    }
+
+    fn lost_if_refused(&self, error: Error) -> Error {
+        match error.kind() {
             ErrorKind::StaleFence | ErrorKind::Locked => self.lost("ended before it was released"),
             _ => error,
-        })
+        }
     }
 
     fn write(&self, action: Action<'_>) -> Result<Option<Entry>> {
@@ -198,16 +222,10 @@ impl GuardCore {
         if self.state.swap(RELEASED, Ordering::SeqCst) == RELEASED {
             return Ok(());
         }
-        self.signal.silence();
-        if let Some(version) = self.created {
-            let conditions = Conditions { version: Some(version), ..self.conditions() };
-            let mutation = Mutation { key: &self.key, conditions, action: Action::Delete };
-            match self.registry.table.apply(&mutation) {
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                result => return self.as_guard(result).map(drop),
-            }
-        }
-        self.as_guard(self.apply(Action::Unlock)).map(drop)
+        self.finish();
+        let conditions = self.conditions();
+        let table = &self.registry.table;
+        self.as_guard(table.give_back(&self.key, conditions, self.created))
     }
 }
 
@@ -268,16 +286,18 @@ impl LockGuard {
         self.put_with(value, PutOptions::new())
     }
 
-    /// As [`Registry::put_with`](crate::Registry::put_with); owner and fence are the guard's.
+    /// As [`Registry::put_with`](crate::Registry::put_with); owner, fence and lease are the guard's, and
+    /// giving others is `invalid_argument`.
     pub fn put_with(&self, value: impl IntoValue, options: PutOptions) -> Result<Entry> {
         self.core.check()?;
         let registry = &self.core.registry;
-        let encoded = registry.encode(value)?;
+        let value = registry.prepare(&self.core.key, value)?;
         let expiry = options.expiry(&registry.options)?;
+        options.check_within_guard()?;
         let conditions =
             Conditions { version: options.write.conditions().version, ..self.core.conditions() };
         let put = Put {
-            encoded: encoded.as_bytes(),
+            content: value.content(),
             expiry,
             if_absent: options.absent_only(),
             lock: None,
@@ -294,7 +314,7 @@ impl LockGuard {
         let result = self.core.as_guard(self.core.apply(Action::Delete));
         match result {
             Ok(applied) => {
-                self.core.signal.silence();
+                self.core.finish();
                 Ok(applied.entry)
             }
             Err(error) => {
@@ -315,16 +335,32 @@ impl LockGuard {
     /// As [`Registry::update`](crate::Registry::update).
     pub fn update<E: From<Error>>(
         &self,
-        change: impl FnMut(Option<&Entry>) -> Result<Update, E>,
+        mut change: impl FnMut(Option<&Entry>) -> Result<Update, E>,
     ) -> Result<Option<Entry>, E> {
         self.core.check()?;
         let core = &self.core;
         let write = WriteOptions::new().owner(&*core.owner).fence(core.fence);
-        let result = run_update(&core.registry, &core.key, &write, change);
-        // Deleting ended the lock by the guard's own will.
-        if core.signal.is_lost() && result.is_ok() && core.registry.table.get(&core.key).is_none() {
-            core.state.store(RELEASED, Ordering::SeqCst);
-            core.signal.silence();
+        let mut deletes = false;
+        let result = run_update(
+            &core.registry,
+            &core.key,
+            &write,
+            |entry| {
+                core.state.store(HELD, Ordering::SeqCst);
+                let update = change(entry)?;
+                // Deleting ends the lock by the guard's own will: that is no loss.
+                deletes = entry.is_some() && matches!(update, Update::Delete);
+                if deletes {
+                    core.state.store(RELEASED, Ordering::SeqCst);
+                }
+                Ok(update)
+            },
+            |error| core.lost_if_refused(error),
+        );
+        match result {
+            Ok(_) if deletes => core.finish(),
+            Err(_) => core.state.store(HELD, Ordering::SeqCst),
+            Ok(_) => {}
         }
         result
     }
@@ -349,6 +385,9 @@ impl LockGuard {
 
 impl Drop for LockGuard {
     fn drop(&mut self) {
+        if self.core.lease.is_some() && !self.core.registry.is_forked() {
+            self.core.registry.cancel_renewal(&self.core);
+        }
         // A lost lock has nothing to release, and there is nobody left to tell.
         let _ = self.core.release();
     }

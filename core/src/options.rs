@@ -240,7 +240,10 @@ impl Options {
             ("max_watchers", Some(self.max_watchers)),
         ] {
             if number.is_some_and(|number| number == 0 || number > i64::MAX as u64) {
-                return Err(Error::argument(format!("{field} must be from 1 to 2^63 - 1")));
+                let given = number.unwrap_or_default();
+                return Err(Error::argument(format!(
+                    "{field} is {given}; it must be from 1 to 2^63 - 1"
+                )));
             }
         }
         if let Some(ttl) = self.default_ttl {

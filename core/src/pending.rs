@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::entry::Entry;
-use crate::error::{Error, ErrorKind, Result, shorten};
+use crate::error::{Error, ErrorKind, Result};
 use crate::guard::{GuardPlan, LockGuard};
 use crate::lock::NEVER;
 use crate::registry::core::Core;
@@ -103,9 +103,7 @@ impl Pending {
                 return result;
             }
             if real_deadline && clock.mono() >= self.deadline && self.cancel() {
-                let key = shorten(&self.key);
-                let error = Error::new(ErrorKind::Locked, format!("{key} is locked; retry later"));
-                return Err(error.after_waiting());
+                return Err(self.core.table.locked_error(&self.key).after_waiting());
             }
         }
     }
@@ -121,21 +119,16 @@ impl Drop for Pending {
         if self.taken || self.core.is_forked() || self.cancel() {
             return;
         }
-        // Granted, but nobody will ever know: give it back.
-        if let Some(Ok(Applied { entry: Some(entry), created, .. })) = self.outcome.take() {
-            let mut conditions = self.request.conditions();
+        // Granted, but nobody will ever know: give it back. What the holder had before stays.
+        if let Some(Ok(Applied { entry: Some(entry), created, granted: true, .. })) =
+            self.outcome.take()
+        {
             let made_for_lock = self.request.store.as_ref().is_some_and(|s| s.only_if_absent);
-            if created && made_for_lock {
-                (conditions.fence, conditions.version) = (entry.fence(), Some(entry.version()));
-                let mutation = Mutation { key: &self.key, conditions, action: Action::Delete };
-                if self.core.table.apply(&mutation).is_ok() {
-                    return;
-                }
-            }
+            let created = (created && made_for_lock).then(|| entry.version());
+            let mut conditions = self.request.conditions();
             (conditions.fence, conditions.version) = (entry.fence(), None);
-            let mutation = Mutation { key: &self.key, conditions, action: Action::Unlock };
             // It may have ended by itself meanwhile.
-            let _ = self.core.table.apply(&mutation);
+            let _ = self.core.table.give_back(&self.key, conditions, created);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::member::Member;
 use crate::version::{Minor, Version};
 
 /// Values up to this size lie inside the record. Larger ones lie apart, so that locking does not copy them.
-const MAX_INLINE: usize = 1024;
+pub(crate) const MAX_INLINE: usize = 1024;
 
 #[derive(Clone)]
 pub(crate) struct Record(ThinArc<Header, u8>);
@@ -36,10 +36,17 @@ struct Rare {
     large: Option<Arc<[u8]>>,
 }
 
+/// A value to be stored, brought into its final place as far as that is possible without a lock.
+#[derive(Clone, Copy)]
+pub(crate) struct Content<'a> {
+    pub bytes: &'a [u8],
+    pub large: Option<&'a Arc<[u8]>>,
+}
+
 /// What a put makes.
 pub(crate) struct NewValue<'a> {
     pub key: &'a [u8],
-    pub encoded: &'a [u8],
+    pub content: Content<'a>,
     pub time: u64,
     pub exp: u64,
     pub writer: Arc<Member>,
@@ -50,8 +57,8 @@ impl Record {
     pub fn new(new: NewValue<'_>) -> Record {
         let settled = new.time.saturating_sub(nanos(MAX_LEASE));
         let fence_epoch = new.lock.as_ref().map(|lock| lock.fence).filter(|fence| *fence > settled);
-        let large = (new.encoded.len() > MAX_INLINE).then(|| Arc::from(new.encoded));
-        let inline = if large.is_some() { &[][..] } else { new.encoded };
+        let large = new.content.large.cloned();
+        let inline = if large.is_some() { &[][..] } else { new.content.bytes };
         let rare = Rare { lock: new.lock, minor: None, fence_epoch, large };
         Record::build(new.time, new.exp, new.writer, rare.boxed(), new.key, inline)
     }
@@ -68,12 +75,14 @@ impl Record {
             static JOINED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
         let header = Header { time, exp, writer, rare, key_len: key.len() as u32 };
-        JOINED.with_borrow_mut(|joined| {
-            joined.clear();
-            joined.extend_from_slice(key);
-            joined.extend_from_slice(inline);
-            Record(ThinArc::from_header_and_slice(header, joined))
-        })
+        // A thread that ends has no buffer any more, but destructors that may still write.
+        let mut joined = JOINED.try_with(RefCell::take).unwrap_or_default();
+        joined.clear();
+        joined.extend_from_slice(key);
+        joined.extend_from_slice(inline);
+        let record = Record(ThinArc::from_header_and_slice(header, &joined));
+        let _ = JOINED.try_with(|kept| kept.replace(joined));
+        record
     }
 
     /// The same value with another expiry or lock.
@@ -163,23 +172,29 @@ impl Record {
 
     /// Bytes of memory, without what the allocator adds.
     pub fn size(&self) -> usize {
-        // Two words of the Arc: its count and its length.
-        let own = 2 * size_of::<usize>() + size_of::<Header>() + self.0.slice.len();
-        let rare = self.rare().map_or(0, |rare| {
-            let arc = 2 * size_of::<usize>();
-            let owner = rare.lock.as_ref().and_then(|lock| lock.owner.as_ref());
-            size_of::<Rare>()
-                + arc
-                + rare.large.as_ref().map_or(0, |large| large.len() + arc)
-                + owner.map_or(0, |owner| owner.len() + arc)
-        });
-        own + rare
+        let owner = self.lock().map(|lock| lock.owner.as_deref());
+        let size = size_of_content(self.key().len(), self.encoded().len(), owner);
+        // A stamp that was raised is kept apart too.
+        let apart = self.rare().is_some() && owner.is_none() && self.encoded().len() <= MAX_INLINE;
+        size + if apart { ARC + size_of::<Rare>() } else { 0 }
     }
 
     pub fn is_same(&self, other: &Record) -> bool {
         // The key lies in the allocation and is never empty: its address is the record's own.
         std::ptr::eq(self.0.slice.as_ptr(), other.0.slice.as_ptr())
     }
+}
+
+/// What the counters of an Arc take.
+const ARC: usize = 2 * size_of::<usize>();
+
+/// Bytes of memory of a value as a put leaves it; `lock`: the owner's label of the key's lock, if it has one.
+pub(crate) fn size_of_content(key: usize, encoded: usize, lock: Option<Option<&str>>) -> usize {
+    let is_large = encoded > MAX_INLINE;
+    let apart = if lock.is_some() || is_large { ARC + size_of::<Rare>() } else { 0 };
+    let owner = lock.flatten().map_or(0, |owner| ARC + owner.len());
+    let large = if is_large { ARC } else { 0 };
+    ARC + size_of::<Header>() + key + encoded + apart + owner + large
 }
 
 impl Rare {

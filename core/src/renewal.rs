@@ -15,7 +15,17 @@ pub(crate) struct Renewals {
 impl Renewals {
     /// Renews the guard at this time of the monotonic clock.
     pub fn schedule(&self, at: u64, guard: &Arc<GuardCore>) {
-        self.due.lock().insert((at, guard.id()), Arc::downgrade(guard));
+        let mut due = self.due.lock();
+        guard.set_renewal(at);
+        due.insert((at, guard.id()), Arc::downgrade(guard));
+    }
+
+    /// Forgets a guard that has nothing to renew any more.
+    pub fn cancel(&self, guard: &GuardCore) {
+        let mut due = self.due.lock();
+        let removed = due.remove(&(guard.renewal(), guard.id()));
+        drop(due);
+        drop(removed);
     }
 
     /// The time of the earliest renewal; [`NEVER`] for none.

@@ -1,5 +1,6 @@
 //! The only owner of threads: starts them, restarts them with back-off after a panic, ends them.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -72,6 +73,10 @@ impl Signal {
     }
 }
 
+thread_local! {
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
 pub(crate) struct Supervisor {
     /// `None` once they were stopped.
     workers: Mutex<Option<Vec<Worker>>>,
@@ -120,6 +125,7 @@ impl Supervisor {
     }
 
     fn run(&self, signal: &Signal, body: impl Fn(&Signal)) {
+        IS_WORKER.set(true);
         let mut recent = VecDeque::new();
         let mut back_off = FIRST_BACK_OFF;
         while catch_unwind(AssertUnwindSafe(|| body(signal))).is_err() {
@@ -149,14 +155,15 @@ impl Supervisor {
         !self.unhealthy.load(Ordering::SeqCst)
     }
 
-    /// Ends all workers and waits for them, except for the calling thread itself.
+    /// Ends all workers and waits for them. A worker, which may be one of them, waits for none: two
+    /// that stop each other's registry would do so for ever.
     pub fn stop(&self) {
         let workers = self.workers.lock().take().unwrap_or_default();
         for worker in &workers {
             worker.signal.stop();
         }
         for worker in workers {
-            if worker.thread.thread().id() != thread::current().id() {
+            if !IS_WORKER.get() {
                 // A worker's panics were caught where they happened.
                 let _ = worker.thread.join();
             }

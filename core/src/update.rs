@@ -31,22 +31,24 @@ pub(crate) fn run_update<E: From<Error>>(
     key: &[u8],
     write: &WriteOptions,
     mut change: impl FnMut(Option<&Entry>) -> Result<Update, E>,
+    map: impl Fn(Error) -> Error,
 ) -> Result<Option<Entry>, E> {
     loop {
         let present = core.table.get(key);
         let allowed = core.table.check(key, &write.conditions());
         // After both: a stop empties the table, and what it emptied is not absent.
         core.ensure_running()?;
-        allowed?;
+        allowed.map_err(&map)?;
         let update = change(present.as_ref())?;
+        let value;
         let action = match &update {
             Update::Keep => return Ok(present),
             Update::Delete if present.is_none() => return Ok(None),
             Update::Delete => Action::Delete,
             Update::Put(encoded) => {
-                core.check_size(encoded)?;
+                value = core.prepare(key, encoded)?;
                 Action::Put(Put {
-                    encoded: encoded.as_bytes(),
+                    content: value.content(),
                     expiry: Expiry::Keep(core.default_ttl()),
                     if_absent: present.is_none(),
                     lock: None,
@@ -60,7 +62,7 @@ pub(crate) fn run_update<E: From<Error>>(
             Ok(applied) => return Ok(applied.entry),
             // Somebody wrote in between: the next round asks the caller's own condition again.
             Err(error) if error.kind() == ErrorKind::Conflict => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(map(error).into()),
         }
     }
 }

@@ -152,7 +152,7 @@ impl PartialEq for Value {
 
 /// What can be stored: encodes itself, or says why it cannot be.
 ///
-/// `Vec<u8>` and `&[u8]` are bytes, other vectors are lists. For your own types use
+/// `Vec<u8>` and `&[u8]` are bytes, `Vec<Value>` is a list. For other lists and your own types use
 /// [`to_value`](crate::to_value) with serde.
 pub trait IntoValue {
     /// Writes exactly one value.

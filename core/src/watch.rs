@@ -12,7 +12,7 @@ use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::{self, Generation};
 use crate::key::Key;
-use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, RwLock};
 
 /// What happened to a key, or to the watch.
@@ -123,7 +123,15 @@ pub(crate) struct Subscriber {
     from: Box<[AtomicU64]>,
     queue: Mutex<Queue>,
     ready: Condvar,
+    waking: AtomicU8,
 }
+
+/// Nobody runs the waker.
+const IDLE: u8 = 0;
+/// Somebody does.
+const RUNNING: u8 = 1;
+/// Somebody does and shall once more: something came meanwhile.
+const AGAIN: u8 = 2;
 
 #[derive(Default)]
 struct Queue {
@@ -181,9 +189,20 @@ impl Subscriber {
 
     fn wake(&self) {
         self.ready.notify_all();
-        let waker = self.queue.lock().waker.clone();
-        if let Some(waker) = waker {
-            call(|| waker());
+        // One at a time: a waker that causes an event, or ends its watch, is not called within itself.
+        let claim = |state| Some(if state == IDLE { RUNNING } else { AGAIN });
+        if self.waking.fetch_update(Ordering::SeqCst, Ordering::SeqCst, claim) != Ok(IDLE) {
+            return;
+        }
+        loop {
+            let waker = self.queue.lock().waker.clone();
+            if let Some(waker) = waker {
+                call(|| waker());
+            }
+            let over = |state| Some(if state == AGAIN { RUNNING } else { IDLE });
+            if self.waking.fetch_update(Ordering::SeqCst, Ordering::SeqCst, over) == Ok(RUNNING) {
+                return;
+            }
         }
     }
 
@@ -230,6 +249,7 @@ impl Hub {
             from: (0..shards).map(|_| AtomicU64::new(NOT_YET)).collect(),
             queue: Mutex::new(Queue::default()),
             ready: Condvar::new(),
+            waking: AtomicU8::new(IDLE),
         });
         let mut subscribers = self.subscribers.write();
         if subscribers.len() >= max {
@@ -347,8 +367,8 @@ impl Watch {
 
     /// Calls back after events have come and when the watch ends; replaces an earlier callback.
     ///
-    /// It is called on whichever thread caused the event, with no lock held, and must be quick.
-    /// It is called at once if something is there already.
+    /// It is called on whichever thread caused the event, with no lock held, and must be quick; it must not
+    /// write to what it watches, or it is called again for ever. It is called at once if something is there already.
     pub fn on_ready(&self, waker: impl Fn() + Send + Sync + 'static) {
         if self.generation.is_over() {
             return waker();

@@ -6,7 +6,8 @@ use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use minikv::{
-    Error, ErrorKind, EventKind, LockOptions, Options, PutOptions, Registry, Value, WatchOptions,
+    Error, ErrorKind, Event, EventKind, LockOptions, Options, PutOptions, Registry, Value,
+    WatchOptions,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -58,13 +59,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     while expired < tickets {
         let event = watch.next_timeout(PATIENCE)?;
         let event = event.ok_or_else(|| Error::new(ErrorKind::Stopped, "the watch has ended"))?;
-        match event.kind() {
-            EventKind::Expire => expired += 1,
-            EventKind::Lock => locks += 1,
-            EventKind::Lagged => return Err("the watch was too slow".into()),
-            _ => {}
+        if event.kind() == EventKind::Lagged {
+            return Err("the watch was too slow".into());
         }
+        count(&event, &mut expired, &mut locks);
         bar.step(expired);
+    }
+    // Locks may have been taken after the last expiry.
+    while let Some(event) = watch.try_next() {
+        count(&event, &mut expired, &mut locks);
     }
     let (entries, digest) = (kv.count("line:")?, kv.digest()?);
     let seconds = started.elapsed().as_secs_f64();
@@ -73,6 +76,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
     kv.stop();
     Ok(())
+}
+
+fn count(event: &Event, expired: &mut usize, locks: &mut usize) {
+    match event.kind() {
+        EventKind::Expire => *expired += 1,
+        EventKind::Lock => *locks += 1,
+        _ => {}
+    }
 }
 
 fn words(line: &[u8]) -> i64 {

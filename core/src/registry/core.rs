@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use crate::call_options::{LockOptions, PutOptions};
 use crate::clock::{Clock, nanos};
-use crate::codec::Encoded;
+use crate::codec::{Encoded, Prepared};
 use crate::entry::Entry;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, shorten};
 use crate::flight::Flights;
 use crate::fork;
 use crate::guard::GuardCore;
 use crate::lock::NEVER;
 use crate::member::Member;
 use crate::options::{ClockKind, Options};
+use crate::record::Content;
 use crate::renewal::Renewals;
 use crate::supervisor::{Signal, Supervisor};
 use crate::sync::Mutex;
@@ -184,16 +185,20 @@ impl Core {
         left.ok_or_else(|| Error::new(ErrorKind::Internal, "a put left nothing"))
     }
 
-    pub fn encode(&self, value: impl IntoValue) -> Result<Encoded> {
+    /// A value of the caller's, ready to be stored under the key.
+    pub fn prepare(&self, key: &[u8], value: impl IntoValue) -> Result<Prepared> {
         let encoded = Encoded::new(value)?;
-        self.check_size(&encoded)?;
-        Ok(encoded)
+        self.check_size(key, &encoded)?;
+        Ok(Prepared::new(encoded))
     }
 
-    pub fn check_size(&self, encoded: &Encoded) -> Result<()> {
+    fn check_size(&self, key: &[u8], encoded: &Encoded) -> Result<()> {
         let (size, max) = (encoded.as_bytes().len(), self.options.max_value_bytes);
         if size as u64 > max {
-            let message = format!("the value has {size} bytes encoded; max_value_bytes is {max}");
+            let key = shorten(key);
+            let message = format!(
+                "the value for {key} has {size} bytes encoded, but max_value_bytes is {max}; store less, or raise it"
+            );
             return Err(Error::value(message));
         }
         Ok(())
@@ -201,28 +206,28 @@ impl Core {
 
     /// A put, from the value on; the key was checked before.
     pub fn put(&self, key: &[u8], value: impl IntoValue, options: &PutOptions) -> Result<Entry> {
-        let encoded = self.encode(value)?;
+        let value = self.prepare(key, value)?;
         options.write.check()?;
-        let action = Action::Put(self.put_action(encoded.as_bytes(), options)?);
+        let action = Action::Put(self.put_action(value.content(), options)?);
         let conditions = options.write.conditions();
         self.one_entry(self.table.apply(&Mutation { key, conditions, action })?)
     }
 
-    pub fn put_action<'a>(&self, encoded: &'a [u8], options: &PutOptions) -> Result<Put<'a>> {
+    pub fn put_action<'a>(&self, content: Content<'a>, options: &PutOptions) -> Result<Put<'a>> {
         let expiry = options.expiry(&self.options)?;
         let lock = options.lock_lease(&self.options)?;
         let lock = lock.map(|lease| Grant { lease, signal: None });
-        Ok(Put { encoded, expiry, if_absent: options.absent_only(), lock, reserved: false })
+        Ok(Put { content, expiry, if_absent: options.absent_only(), lock, reserved: false })
     }
 
-    pub fn lock_request(&self, options: &LockOptions) -> Result<LockRequest> {
+    pub fn lock_request(&self, key: &[u8], options: &LockOptions) -> Result<LockRequest> {
         let store = match options.stored() {
             Some((encoded, put)) => {
-                self.check_size(encoded)?;
+                let value = Arc::new(self.prepare(key, encoded)?);
                 let expiry = put.expiry(&self.options)?;
                 put.check_within_lock()?;
-                let (encoded, if_absent) = (encoded.clone(), put.absent_only());
-                Some(Store { encoded, expiry, only_if_absent: false, if_absent })
+                let if_absent = put.absent_only();
+                Some(Store { value, expiry, only_if_absent: false, if_absent })
             }
             None => None,
         };
@@ -240,6 +245,10 @@ impl Core {
             store,
             renewal: false,
         })
+    }
+
+    pub fn cancel_renewal(&self, guard: &GuardCore) {
+        self.renewals.cancel(guard);
     }
 
     pub fn schedule_renewal(&self, at: u64, guard: &Arc<GuardCore>) {

@@ -104,21 +104,21 @@ impl Registry {
         let first = after.as_ref().map_or(0, |after| after.shard);
         let mut items: Vec<Entry> = Vec::new();
         for shard in first..SHARDS {
-            let is_later = |entry: &Entry| {
-                after.as_ref().is_none_or(|after| {
-                    let key = entry.key_bytes();
-                    (shard, table.hash(key), key) > (after.shard, after.hash, &*after.key)
-                })
-            };
-            let mut entries = table.scan(shard, |key| key.starts_with(&prefix));
-            entries.retain(is_later);
             let Some(limit) = limit else {
+                let mut entries = table.scan(shard, |key| key.starts_with(&prefix));
+                entries.retain(|entry| {
+                    let key = entry.key_bytes();
+                    after.as_ref().is_none_or(|after| {
+                        (shard, table.hash(key), key) > (after.shard, after.hash, &*after.key)
+                    })
+                });
                 items.append(&mut entries);
                 continue;
             };
-            let place = |entry: &Entry| (table.hash(entry.key_bytes()), entry.key());
-            entries.sort_by_cached_key(place);
+            let from = after.as_ref().filter(|after| after.shard == shard);
+            let from = from.map(|after| (after.hash, &*after.key));
             let room = limit - items.len();
+            let mut entries = table.scan_page(shard, &prefix, from, room.saturating_add(1));
             if entries.len() <= room {
                 items.append(&mut entries);
                 continue;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::Registry;
 use crate::call_options::{PutOptions, WriteOptions};
-use crate::codec::Encoded;
+use crate::codec::Prepared;
 use crate::entry::Entry;
 use crate::error::{ErrorKind, Result};
 use crate::key::{check_key, check_prefix};
@@ -39,17 +39,21 @@ impl Registry {
     ) -> Result<Vec<Entry>> {
         self.ensure_running()?;
         let core = &self.0.core;
-        let mut encoded: Vec<(K, Encoded)> = Vec::new();
-        for (key, value) in items {
+        let items: Vec<(K, V)> = items.into_iter().collect();
+        for (key, _) in &items {
             check_key(key.as_ref())?;
-            encoded.push((key, core.encode(value)?));
+        }
+        let mut prepared: Vec<(K, Prepared)> = Vec::with_capacity(items.len());
+        for (key, value) in items {
+            let value = core.prepare(key.as_ref(), value)?;
+            prepared.push((key, value));
         }
         options.write.check()?;
         let mut places: HashMap<&[u8], usize> = HashMap::new();
-        let mut mutations: Vec<Mutation<'_>> = Vec::with_capacity(encoded.len());
-        let mut at = Vec::with_capacity(encoded.len());
-        for (key, value) in &encoded {
-            let mut put = core.put_action(value.as_bytes(), &options)?;
+        let mut mutations: Vec<Mutation<'_>> = Vec::with_capacity(prepared.len());
+        let mut at = Vec::with_capacity(prepared.len());
+        for (key, value) in &prepared {
+            let mut put = core.put_action(value.content(), &options)?;
             put.reserved = true;
             let conditions = options.write.conditions();
             let mutation = Mutation { key: key.as_ref(), conditions, action: Action::Put(put) };

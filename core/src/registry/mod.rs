@@ -161,6 +161,8 @@ impl Registry {
     }
 
     /// Stops the registry for all handles; once more is fine. Waiting calls and all later ones get `stopped`.
+    ///
+    /// It waits for callbacks that are running: do not call it holding a lock that one of them takes.
     pub fn stop(&self) {
         self.0.stop();
     }
@@ -289,7 +291,7 @@ impl Registry {
         let key = key.as_ref();
         self.check_key(key)?;
         let core = &self.0.core;
-        PendingLock::start(core, key, core.lock_request(&options)?, options.wait_nanos())
+        PendingLock::start(core, key, core.lock_request(key, &options)?, options.wait_nanos())
     }
 
     /// As [`lock_with`](Registry::lock_with), as a future for any runtime. Dropping it leaves the queue.
@@ -447,12 +449,13 @@ impl Registry {
         let key = key.as_ref();
         self.check_key(key)?;
         options.check()?;
-        run_update(&self.0.core, key, &options, change)
+        run_update(&self.0.core, key, &options, change, |error| error)
     }
 
     /// The entry of a key; an absent one is computed by one caller, for whom the others in this process wait.
     ///
-    /// An error of `compute` passes through, and the next who waits computes. In a cluster one caller of
+    /// An error of `compute` passes through, and the next who waits computes. Two that compute keys and
+    /// ask for each other's within do so for ever. In a cluster one caller of
     /// each member may compute; hold the lock to make it exclusive.
     pub fn get_or_put<V: IntoValue, E: From<Error>>(
         &self,
@@ -506,6 +509,7 @@ impl Registry {
     pub fn watch_with(&self, options: WatchOptions) -> Result<Watch> {
         self.ensure_running()?;
         check_prefix(&options.prefix)?;
+        options.key.as_deref().map_or(Ok(()), check_key)?;
         if !(1..=WatchOptions::MAX_CAPACITY).contains(&options.capacity) {
             let (given, maximum) = (options.capacity, WatchOptions::MAX_CAPACITY);
             let message = format!("capacity is {given}; it must be from 1 to {maximum}");
@@ -515,10 +519,7 @@ impl Registry {
             Some(_) if !options.prefix.is_empty() => {
                 return Err(Error::argument("key and prefix contradict each other; give one"));
             }
-            Some(key) => {
-                check_key(&key)?;
-                Filter::Key(key.into())
-            }
+            Some(key) => Filter::Key(key.into()),
             None => Filter::Prefix(options.prefix.into()),
         };
         let core = &self.0.core;

@@ -1,5 +1,7 @@
 //! Random operations against a simple reference: plain maps, no shards, no indexes, no queues.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -1,8 +1,11 @@
 //! May this mutation go ahead? Asked in one order everywhere: expiry, fence, holder, version, absence.
 
+use std::time::Duration;
+
 use super::mutation::{Action, Conditions, Expiry, LockRequest, Mutation, Put};
 use super::shard::{Context, entry};
-use crate::error::{Error, ErrorKind, Result, shorten};
+use crate::clock::format_duration;
+use crate::error::{Error, ErrorKind, LOCKED_ADVICE, Result, shorten};
 use crate::lock::{LockRegister, LockState, NEVER};
 use crate::record::Record;
 
@@ -27,12 +30,14 @@ pub(crate) fn expiry_at(expiry: Expiry, present: Option<&Record>, cx: &Context<'
     match (expiry, present) {
         (Expiry::Never, _) | (Expiry::Keep(None), None) => Ok(NEVER),
         (Expiry::Keep(_), Some(present)) => Ok(present.exp()),
-        (Expiry::After(ttl) | Expiry::Keep(Some(ttl)), _) => cx
-            .now
-            .wall
-            .checked_add(ttl)
-            .filter(|exp| *exp <= i64::MAX as u64)
-            .ok_or_else(|| Error::argument("the ttl leads past the year 2262")),
+        (Expiry::After(ttl) | Expiry::Keep(Some(ttl)), _) => {
+            cx.now.wall.checked_add(ttl).filter(|exp| *exp <= i64::MAX as u64).ok_or_else(|| {
+                let ttl = format_duration(Duration::from_nanos(ttl));
+                let message =
+                    format!("a ttl of {ttl} leads past the year 2262; persist never expires");
+                Error::argument(message)
+            })
+        }
     }
 }
 
@@ -99,6 +104,6 @@ fn stale_fence(key: &[u8], fence: u64, lock: Option<&LockRegister>) -> Error {
 pub(crate) fn locked_error(key: &[u8], present: Option<&Record>) -> Error {
     let holder = present.and_then(Record::lock).map(|lock| lock.holder().to_string());
     let holder = holder.unwrap_or_else(|| "somebody".to_owned());
-    let message = format!("{} is locked by {holder}; retry, or lock it with a wait", shorten(key));
+    let message = format!("{} is locked by {holder}; {LOCKED_ADVICE}", shorten(key));
     Error::new(ErrorKind::Locked, message)
 }

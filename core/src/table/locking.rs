@@ -1,18 +1,18 @@
 //! How a shard grants, queues, ends and hands on the locks of its keys.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::access::{check_absent, check_access, expiry_at};
 use super::mutation::{Applied, Effects, Grant, LockRequest, Outcome, Wait};
-use super::shard::{Context, NewContent, Shard, Target, entry};
+use super::shard::{Context, NewContent, Room, Shard, Target, entry};
 use crate::error::{ErrorKind, Result};
 use crate::lock::{LockRegister, LockState, NEVER};
 use crate::record::Record;
 use crate::watch::EventKind;
 
+/// Someone who waits, found by a number that grows with the order of arrival.
 pub(crate) struct Waiter {
-    id: u64,
     deadline: u64,
     request: LockRequest,
     outcome: Arc<Outcome>,
@@ -40,7 +40,7 @@ impl Shard {
                 let Wait { id, deadline, outcome } = wait;
                 let (request, outcome) = (request.clone(), outcome.clone());
                 let queue = self.waiters.entry(at.key.into()).or_default();
-                queue.push_back(Waiter { id, deadline, request, outcome });
+                queue.insert(id, Waiter { deadline, request, outcome });
                 self.timeouts.insert((deadline, id), at.key.into());
                 Ok(Applied { waiting: true, ..Applied::default() })
             }
@@ -71,22 +71,22 @@ impl Shard {
             (None, Some(present)) => {
                 let (lock, granted) = self.grant(known, &request.owner, &request.grant, cx);
                 let record = present.with_lock(lock);
-                self.replace(at.hash, Some(present), record.clone(), true, cx, fx)?;
+                self.replace(at.hash, Some(present), record.clone(), Room::Take, cx, fx)?;
                 (record, granted)
             }
             (Some(store), _) => {
                 let exp = expiry_at(store.expiry, present, cx)?;
                 let (lock, granted) = self.grant(known, &request.owner, &request.grant, cx);
-                let encoded = store.encoded.as_bytes();
-                let content = NewContent { encoded, exp, lock: Some(lock), reserved: false };
-                (self.store(at, content, cx, fx)?, granted)
+                let content = store.value.content();
+                let left = NewContent { content, exp, lock: Some(lock), reserved: false };
+                (self.store(at, left, cx, fx)?, granted)
             }
         };
         if granted {
             self.emit(EventKind::Lock, &record, cx, fx);
         }
         let entry = Some(entry(&record, cx));
-        Ok(Applied { entry, created: present.is_none(), waiting: false })
+        Ok(Applied { entry, created: present.is_none(), granted, waiting: false })
     }
 
     /// The lock register after a grant to somebody who may have it, and whether the grant is a new one.
@@ -140,8 +140,7 @@ impl Shard {
         lock.state = how;
         lose(&mut lock, fx);
         let ended = record.with_lock(lock);
-        // The record does not grow: no limit can stop it.
-        let replaced = self.replace(hash, Some(&record), ended.clone(), true, cx, fx);
+        let replaced = self.replace(hash, Some(&record), ended.clone(), Room::Take, cx, fx);
         debug_assert!(replaced.is_ok());
         self.emit(EventKind::Unlock, &ended, cx, fx);
         self.serve(hash, ended.key(), cx, fx);
@@ -150,8 +149,8 @@ impl Shard {
 
     /// Gives the lock of a key to whoever may have it now, in order of arrival.
     pub(super) fn serve(&mut self, hash: u64, key: &[u8], cx: &Context<'_>, fx: &mut Effects) {
-        while let Some(first) = self.waiters.get(key).and_then(VecDeque::front) {
-            let (id, deadline, request) = (first.id, first.deadline, first.request.clone());
+        while let Some((id, first)) = self.waiters.get(key).and_then(BTreeMap::first_key_value) {
+            let (id, deadline, request) = (*id, first.deadline, first.request.clone());
             let at = Target { hash, key, present: self.get(hash, key).cloned() };
             match self.try_lock(&at, &request, cx, fx) {
                 Err(error) if error.kind() == ErrorKind::Locked => return,
@@ -168,8 +167,7 @@ impl Shard {
     pub(super) fn take_waiter(&mut self, key: &[u8], id: u64, deadline: u64) -> Option<Waiter> {
         self.timeouts.remove(&(deadline, id))?;
         let queue = self.waiters.get_mut(key)?;
-        let place = queue.iter().position(|waiter| waiter.id == id);
-        let waiter = place.and_then(|place| queue.remove(place));
+        let waiter = queue.remove(&id);
         if queue.is_empty() {
             self.waiters.remove(key);
         }

@@ -6,23 +6,24 @@ mod locking;
 pub(crate) mod mutation;
 pub(crate) mod shard;
 
-use std::collections::VecDeque;
+use std::collections::{BinaryHeap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use self::access::check_access;
+use self::access::{check_access, locked_error};
 use self::mutation::{Action, Applied, Conditions, Effects, Limits, Mutation, Wait};
 use self::shard::{Context, Shard, ShardStats};
 use crate::clock::{Clock, Now};
 use crate::entry::Entry;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::lock::NEVER;
 use crate::member::Member;
 use crate::record::Record;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
+use crate::version::Version;
 use crate::watch::{self, Event, EventKind, Filter, Hub, Subscriber};
 
 /// A power of two; more than threads that will ever want one at once.
@@ -101,6 +102,13 @@ impl Table {
         let cx = self.context(self.clock.now());
         let present = shard.get(hash, key).filter(|record| !record.is_expired(cx.now.wall));
         check_access(key, conditions, present, &cx)
+    }
+
+    /// What somebody is told who may not have the key's lock now.
+    pub fn locked_error(&self, key: &[u8]) -> Error {
+        let hash = self.hash(key);
+        let shard = self.slots[Table::place(hash)].shard.read();
+        locked_error(key, shard.get(hash, key))
     }
 
     /// Which shard a hash belongs to.
@@ -220,7 +228,7 @@ impl Table {
                     if let (Action::Put(put), false) =
                         (&mutation.action, self.limits.is_unlimited())
                     {
-                        let more = shards[at].growth(*hash, mutation.key, put, &cx);
+                        let more = shards[at].growth(*hash, mutation, put, &cx);
                         growth = (growth.0 + more.0, growth.1 + more.1);
                     }
                 }
@@ -242,6 +250,28 @@ impl Table {
             self.follow_up(place, fx);
         }
         result
+    }
+
+    /// Unlocks; a nil that was created for the lock goes, unless somebody put a value since.
+    pub fn give_back(
+        &self,
+        key: &[u8],
+        conditions: Conditions<'_>,
+        created: Option<Version>,
+    ) -> Result<()> {
+        let own = |version: &Version| {
+            created.is_some_and(|own| (own.time, own.writer) == (version.time, version.writer))
+        };
+        loop {
+            let version = self.get(key).map(|entry| entry.version()).filter(own);
+            let action = if version.is_some() { Action::Delete } else { Action::Unlock };
+            let conditions = Conditions { version, ..conditions };
+            match self.apply(&Mutation { key, conditions, action }) {
+                // Touched in between: it is still the nil of this lock.
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                result => return result.map(drop),
+            }
+        }
     }
 
     /// Takes back a wait for a lock. False: its outcome is decided.
@@ -306,6 +336,41 @@ impl Table {
         let records: Vec<Record> = {
             let shard = self.slots[place].shard.read();
             shard.records().filter(|record| wanted(record.key())).cloned().collect()
+        };
+        records.into_iter().filter_map(|record| self.view(record)).collect()
+    }
+
+    /// The first `limit` entries of a shard in the order of (hash, key), after a place in it.
+    pub fn scan_page(
+        &self,
+        place: usize,
+        prefix: &[u8],
+        after: Option<(u64, &[u8])>,
+        limit: usize,
+    ) -> Vec<Entry> {
+        let wall = self.clock.wall();
+        let records: Vec<Record> = {
+            let shard = self.slots[place].shard.read();
+            // The largest on top: it goes when a smaller one comes.
+            let mut first: BinaryHeap<(u64, &[u8])> = BinaryHeap::new();
+            for record in shard.records() {
+                let key = record.key();
+                if !key.starts_with(prefix) || record.is_expired(wall) {
+                    continue;
+                }
+                let at = (self.hash(key), key);
+                if after.is_some_and(|after| at <= after) {
+                    continue;
+                }
+                if first.len() < limit {
+                    first.push(at);
+                } else if first.peek().is_some_and(|last| at < *last) {
+                    first.pop();
+                    first.push(at);
+                }
+            }
+            let sorted = first.into_sorted_vec().into_iter();
+            sorted.filter_map(|(hash, key)| shard.get(hash, key).cloned()).collect()
         };
         records.into_iter().filter_map(|record| self.view(record)).collect()
     }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::codec::Encoded;
+use crate::codec::Prepared;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::LossSignal;
 use crate::oneshot::Oneshot;
-use crate::record::Record;
+use crate::record::{Content, Record};
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::version::Version;
 use crate::watch::Event;
@@ -38,7 +38,7 @@ pub(crate) enum Action<'a> {
 }
 
 pub(crate) struct Put<'a> {
-    pub encoded: &'a [u8],
+    pub content: Content<'a>,
     pub expiry: Expiry,
     pub if_absent: bool,
     /// Takes the lock in the same step.
@@ -85,7 +85,7 @@ pub(crate) struct LockRequest {
 /// What a lock request puts in the same step.
 #[derive(Clone, Debug)]
 pub(crate) struct Store {
-    pub encoded: Arc<Encoded>,
+    pub value: Arc<Prepared>,
     pub expiry: Expiry,
     /// On a present key nothing is stored, only locked.
     pub only_if_absent: bool,
@@ -117,6 +117,8 @@ pub(crate) struct Applied {
     pub entry: Option<Entry>,
     /// The lock request stored its value on an absent key.
     pub created: bool,
+    /// The lock request was granted anew, not to who had the lock already.
+    pub granted: bool,
     /// The lock request was queued; its outcome will say the rest.
     pub waiting: bool,
 }

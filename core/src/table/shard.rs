@@ -1,6 +1,6 @@
 //! A shard: a pure state machine. It is given the time, takes no locks, calls nobody.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result, shorten};
 use crate::lock::{LockRegister, LockState, NEVER};
 use crate::member::Member;
-use crate::record::{NewValue, Record};
+use crate::record::{Content, NewValue, Record, size_of_content};
 use crate::version::Minor;
 use crate::watch::{Event, EventKind};
 
@@ -38,9 +38,20 @@ pub(super) struct Target<'a> {
     pub present: Option<Record>,
 }
 
+/// How the limits are asked for the room that a record takes.
+#[derive(Clone, Copy)]
+pub(super) enum Room {
+    /// There must be enough.
+    Ask,
+    /// A lock or another expiry takes what it needs: it must not fail because others have filled the registry.
+    Take,
+    /// It was asked for before.
+    Reserved,
+}
+
 /// What a put, incr or update leaves behind.
 pub(super) struct NewContent<'a> {
-    pub encoded: &'a [u8],
+    pub content: Content<'a>,
     pub exp: u64,
     pub lock: Option<LockRegister>,
     /// Its room was reserved before.
@@ -55,7 +66,7 @@ pub(crate) struct Shard {
     /// Lease ends, on the monotonic clock.
     leases: Deadlines,
     /// Who waits for the lock of a key, in order of arrival. No queue is empty.
-    pub(super) waiters: HashMap<Box<[u8]>, VecDeque<Waiter>>,
+    pub(super) waiters: HashMap<Box<[u8]>, BTreeMap<u64, Waiter>>,
     /// When waiters give up, on the monotonic clock.
     pub(super) timeouts: BTreeMap<(u64, u64), Box<[u8]>>,
     /// The last time minted here: a hybrid logical clock.
@@ -154,14 +165,23 @@ impl Shard {
     }
 
     /// How much a put would add: entries and bytes.
-    pub fn growth(&self, hash: u64, key: &[u8], put: &Put<'_>, cx: &Context<'_>) -> (i64, i64) {
-        let present = self.get(hash, key);
-        let lock = present.and_then(Record::lock).cloned();
-        let writer = cx.member.clone();
-        let record =
-            Record::new(NewValue { key, encoded: put.encoded, time: 0, exp: 0, writer, lock });
+    pub fn growth(
+        &self,
+        hash: u64,
+        mutation: &Mutation<'_>,
+        put: &Put<'_>,
+        cx: &Context<'_>,
+    ) -> (i64, i64) {
+        let present = self.get(hash, mutation.key);
+        let known = present.and_then(Record::lock);
+        let granted = put.lock.is_some() && !known.is_some_and(|lock| lock.is_held(cx.now));
+        let lock = match known {
+            _ if granted => Some(mutation.conditions.owner),
+            known => known.map(|lock| lock.owner.as_deref()),
+        };
+        let size = size_of_content(mutation.key.len(), put.content.bytes.len(), lock);
         let freed = present.map_or(0, |record| record.size() as i64);
-        (i64::from(present.is_none()), record.size() as i64 - freed)
+        (i64::from(present.is_none()), size as i64 - freed)
     }
 
     /// The one write path. An error leaves the key as it was.
@@ -221,8 +241,8 @@ impl Shard {
             }
             None => (known.cloned(), false),
         };
-        let content = NewContent { encoded: put.encoded, exp, lock, reserved: put.reserved };
-        let record = self.store(at, content, cx, fx)?;
+        let left = NewContent { content: put.content, exp, lock, reserved: put.reserved };
+        let record = self.store(at, left, cx, fx)?;
         if granted {
             self.emit(EventKind::Lock, &record, cx, fx);
         }
@@ -252,8 +272,8 @@ impl Shard {
         })?;
         let lock = at.present.as_ref().and_then(Record::lock).cloned();
         let encoded = Encoded::new(sum)?;
-        let content = NewContent { encoded: encoded.as_bytes(), exp, lock, reserved: false };
-        let record = self.store(at, content, cx, fx)?;
+        let content = Content { bytes: encoded.as_bytes(), large: None };
+        let record = self.store(at, NewContent { content, exp, lock, reserved: false }, cx, fx)?;
         Ok(Applied::entry(entry(&record, cx)))
     }
 
@@ -261,15 +281,16 @@ impl Shard {
     pub(super) fn store(
         &mut self,
         at: &Target<'_>,
-        content: NewContent<'_>,
+        left: NewContent<'_>,
         cx: &Context<'_>,
         fx: &mut Effects,
     ) -> Result<Record> {
-        let NewContent { encoded, exp, lock, reserved } = content;
+        let NewContent { content, exp, lock, reserved } = left;
         let time = self.tick(cx, at.present.as_ref().map_or(0, Record::time));
         let writer = cx.member.clone();
-        let record = Record::new(NewValue { key: at.key, encoded, time, exp, writer, lock });
-        self.replace(at.hash, at.present.as_ref(), record.clone(), !reserved, cx, fx)?;
+        let record = Record::new(NewValue { key: at.key, content, time, exp, writer, lock });
+        let room = if reserved { Room::Reserved } else { Room::Ask };
+        self.replace(at.hash, at.present.as_ref(), record.clone(), room, cx, fx)?;
         self.emit(EventKind::Put, &record, cx, fx);
         Ok(record)
     }
@@ -285,7 +306,7 @@ impl Shard {
     ) -> Result<Applied> {
         let minor = Minor { clock: self.tick(cx, 0), member: cx.member.incarnation };
         let changed = record.with_exp(exp, minor);
-        self.replace(hash, Some(record), changed.clone(), true, cx, fx)?;
+        self.replace(hash, Some(record), changed.clone(), Room::Take, cx, fx)?;
         self.emit(kind, &changed, cx, fx);
         Ok(Applied::entry(entry(&changed, cx)))
     }
@@ -307,7 +328,10 @@ impl Shard {
         if let Some(lock) = record.lock().filter(|lock| lock.state == LockState::Held) {
             lose(&mut lock.clone(), fx);
         }
-        self.emit(kind, record, cx, fx);
+        if cx.watched {
+            // The lock went with the entry.
+            fx.events.push(Event::of(kind, entry(record, cx).without_lock()));
+        }
         self.serve(hash, record.key(), cx, fx);
         self.give_memory_back(cx);
     }
@@ -327,13 +351,15 @@ impl Shard {
         hash: u64,
         old: Option<&Record>,
         new: Record,
-        counts: bool,
+        room: Room,
         cx: &Context<'_>,
         fx: &mut Effects,
     ) -> Result<()> {
-        if counts {
-            let freed = old.map_or(0, |old| old.size() as i64);
-            cx.limits.reserve(i64::from(old.is_none()), new.size() as i64 - freed)?;
+        let grown = new.size() as i64 - old.map_or(0, |old| old.size() as i64);
+        match room {
+            Room::Ask => cx.limits.reserve(i64::from(old.is_none()), grown)?,
+            Room::Take => cx.limits.release(0, -grown),
+            Room::Reserved => {}
         }
         self.record_bytes += new.size();
         self.held_locks += usize::from(is_held(&new));
@@ -426,7 +452,9 @@ impl Shard {
     /// Empties the shard for good: waiters get `stopped`, guards lose their locks.
     pub fn close(&mut self, fx: &mut Effects) {
         self.closed = true;
-        for waiter in std::mem::take(&mut self.waiters).into_values().flatten() {
+        for waiter in
+            std::mem::take(&mut self.waiters).into_values().flat_map(BTreeMap::into_values)
+        {
             waiter.tell(Err(stopped()), fx);
         }
         self.timeouts.clear();
@@ -488,7 +516,7 @@ impl Shard {
             self.expiries.len() <= expiries && self.leases.len() <= leases,
             "no stale deadline"
         );
-        let waiting: usize = self.waiters.values().map(VecDeque::len).sum();
+        let waiting: usize = self.waiters.values().map(BTreeMap::len).sum();
         assert_eq!(waiting, self.timeouts.len());
         for (key, queue) in &self.waiters {
             assert!(!queue.is_empty());
