@@ -2,10 +2,16 @@
 
 const { types } = require('node:util')
 
+/** The number of a Float, undefined of anything else. */
+let floatOf
+
 /** A number that is stored as a float, whatever its value. */
 class Float {
   #value
   constructor(value) {
+    if (typeof value !== 'number') {
+      throw require('./errors').makeError('invalid_value', 'float takes a number')
+    }
     this.#value = value
     Object.freeze(this)
   }
@@ -22,21 +28,16 @@ class Float {
     return this.#value
   }
 
-  static is(object) {
-    return #value in object
+  static {
+    floatOf = (object) => (#value in object ? object.#value : undefined)
   }
 }
 
-function float(value) {
-  if (typeof value !== 'number') {
-    throw require('./errors').makeError('invalid_value', 'float takes a number')
-  }
-  return new Float(value)
-}
+const float = (value) => new Float(value)
 
-/** What `update` may return instead of a value. */
-const KEEP = Symbol('minikv.KEEP')
-const DELETE = Symbol('minikv.DELETE')
+/** What `update` may return instead of a value; the same in every copy of this file. */
+const KEEP = Symbol.for('minikv.KEEP')
+const DELETE = Symbol.for('minikv.DELETE')
 
 const { toString } = Object.prototype
 const { forEach } = Map.prototype
@@ -48,15 +49,19 @@ const { forEach } = Map.prototype
 function exotic(object) {
   // First: of a proxy nothing else can be believed.
   if (types.isProxy(object)) return 'a Proxy cannot be stored; store a copy'
-  if (Float.is(object)) return object.value
+  const number = floatOf(object)
+  if (number !== undefined) return number
   if (types.isMap(object)) {
     const pairs = []
     forEach.call(object, (value, key) => pairs.push(key, value))
     return pairs
   }
+  return hasPlainPrototype(object) && isBare(object) ? null : describe(object)
+}
+
+function hasPlainPrototype(object) {
   const prototype = Object.getPrototypeOf(object)
-  const plain = prototype === Object.prototype || prototype === null || isForeign(prototype)
-  return plain && isBare(object) ? null : describe(object)
+  return prototype === Object.prototype || prototype === null || isForeign(prototype)
 }
 
 /** Whether this is the Object.prototype of another realm, as test runners and vm contexts have it. */
@@ -100,4 +105,4 @@ function describe(object) {
   return `an object${shown} cannot be stored; only plain ones can`
 }
 
-module.exports = { Float, float, KEEP, DELETE, exotic }
+module.exports = { Float, float, KEEP, DELETE, exotic, hasPlainPrototype }

@@ -55,7 +55,7 @@ test('index.d.ts declares what there is, and nothing else', async () => {
   const { inspect } = require('node:util')
   const hidden = new Set(['constructor', 'length', 'name', 'prototype'])
   // For the console and for the converters of this package.
-  const internal = { Entry: [String(inspect.custom)], Float: ['is'], MinikvError: ['code', 'entry'] }
+  const internal = { Entry: [String(inspect.custom)], MinikvError: ['code', 'entry'] }
   for (const [name, members] of values) {
     if (members === null) continue
     const keys = (object) =>

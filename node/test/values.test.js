@@ -274,8 +274,9 @@ test('depth 128 is stored, and a shared object is no cycle', () => {
 })
 
 test('floats are numbers only, and keep what they are', () => {
-  for (const wrong of [undefined, null, '1', 1n, {}]) {
+  for (const wrong of [undefined, null, '1', 1n, {}, ['a', 1]]) {
     assert.throws(() => float(wrong), { code: 'invalid_value' })
+    assert.throws(() => new Float(wrong), { code: 'invalid_value' })
   }
   assert.equal(float(2).value, 2)
   assert.equal(float(2) + 1, 3)
