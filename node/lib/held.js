@@ -25,6 +25,8 @@ class Held {
       handlers.delete(id)
       weak.deref()?.#lose()
     })
+    // It may have been lost between the grant and now, when nobody listened yet.
+    this.#lose()
   }
 
   #lose() {

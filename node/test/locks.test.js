@@ -311,3 +311,16 @@ test('a registry without a name lasts as long as a guard of it', async () => {
   assert.equal(held.put(2).value, 2)
   held.release()
 })
+
+test('a guard whose lock is lost before anybody has the guard tells so', async (t) => {
+  const kv = start(t, { clock: 'manual' })
+  kv.put('k', 1, { ttl: 100 })
+  await kv.lock('k', { owner: 'a' })
+  const granted = kv.locked('k', { wait: 1000 })
+  kv.unlock('k', { owner: 'a' })
+  kv.advance(0)
+  kv.advance(100)
+  const held = await granted
+  assert.equal(held.lost, true)
+  assert.equal(held.signal.reason?.code, 'lock_lost')
+})
