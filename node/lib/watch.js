@@ -3,6 +3,9 @@
 const { native, handlers, keepAlive, slots } = require('./native')
 const { entryOrNull } = require('./entry')
 
+/** After so many events in a row the event loop gets a turn, or a busy writer would keep it from everything else. */
+const RUN = 256
+
 /** A subscription, made by `Registry.watch`. */
 class Watch {
   #id
@@ -10,6 +13,8 @@ class Watch {
   #signal
   #onAbort
   #closed = false
+  /** How many events were asked for since the event loop was last let through. */
+  #run = 0
   /** Whether waiting for an event keeps the process alive, and whether it does right now. */
   #refd = false
   #keeping = false
@@ -74,7 +79,12 @@ class Watch {
     if (this.#signal?.aborted) return Promise.reject(this.#signal.reason)
     return new Promise((resolve, reject) => {
       this.#waiting.push({ resolve, reject })
-      this.#serve()
+      if (++this.#run < RUN) {
+        this.#serve()
+        return
+      }
+      this.#run = 0
+      setImmediate(() => this.#serve())
     })
   }
 

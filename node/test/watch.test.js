@@ -152,3 +152,24 @@ test('a watch that nobody has any more is closed', async (t) => {
   for (let at = 0; kv.stats().watchers > 0 && at < 200; at++) await collect()
   assert.equal(kv.stats().watchers, 0)
 })
+
+test('a reader that never runs out of events lets the event loop go on', async (t) => {
+  const kv = start(t)
+  const watch = kv.watch()
+  let turns = 0
+  const tick = () => {
+    turns++
+    timer = setImmediate(tick)
+  }
+  let timer = setImmediate(tick)
+  let read = 0
+  kv.put('k', 0)
+  for await (const { count } of watch) {
+    read += count
+    if (read >= 5000) break
+    for (let n = 0; n < 2; n++) kv.put('k', read)
+    if (read === 1) for (let n = 0; n < 2000; n++) kv.put('k', n)
+  }
+  clearImmediate(timer)
+  assert.ok(turns >= 10, `${turns} turns while ${read} events were read`)
+})
