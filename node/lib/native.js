@@ -6,11 +6,13 @@ const native = require('./addon')
 const { makeError, invalidArgument } = require('./errors')
 const { exotic, KEEP, DELETE } = require('./values')
 
-/** For each id that is waited for: what to do when it is ready. */
-const handlers = new Map()
-
-/** How many of those who wait keep the process alive. */
-let alive = 0
+/**
+ * What all copies of this file in one thread have in common: test runners load it anew for each test, the addon only
+ * once. `handlers`: for each id that is waited for what to do when it is ready; `alive`: how many of those who wait
+ * keep the process alive.
+ */
+const shared = (native.shared ??= { handlers: new Map(), alive: 0 })
+const { handlers } = shared
 
 function dispatch() {
   for (const id of native.takeReady()) handlers.get(id)?.()
@@ -19,8 +21,8 @@ function dispatch() {
 native.init(dispatch, makeError, exotic, KEEP, DELETE)
 
 function keepAlive(by) {
-  alive += by
-  if (alive === (by > 0 ? 1 : 0)) native.keepAlive(alive > 0)
+  shared.alive += by
+  if (shared.alive === (by > 0 ? 1 : 0)) native.keepAlive(shared.alive > 0)
 }
 
 /** Checks the option `signal`; its place in `options` is the addon's to check. */

@@ -2,6 +2,7 @@
 
 const { types } = require('node:util')
 const native = require('./addon')
+const { hasPlainPrototype } = require('./values')
 
 /** For each name of an option its number, by which the addon knows it. */
 const numbers = new Map(native.optionNames().map((name, number) => [name, number]))
@@ -16,6 +17,8 @@ function flat(options) {
   if (Array.isArray(options)) return REFUSED
   const list = []
   for (const name of Object.keys(options)) list.push(numbers.get(name) ?? name, options[name])
+  // A Map, an AbortSignal, an instance that inherits everything: nothing of it would be heeded.
+  if (list.length === 0 && !hasPlainPrototype(options)) return REFUSED
   return list
 }
 

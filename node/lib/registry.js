@@ -28,7 +28,7 @@ class Registry {
     if (name === OPENED) {
       ;[this.#id, this.#starter] = options
     } else {
-      ;[this.#id, this.#starter] = native.start(flat(startOptions(name, options)))
+      ;[this.#id, this.#starter] = native.start(startOptions(name, options))
     }
     handles.register(this, this.#id, this)
   }
@@ -38,7 +38,7 @@ class Registry {
   }
 
   static fromConfig(path, options) {
-    const file = path instanceof URL ? fileURLToPath(path) : path
+    const file = path instanceof URL ? fileOf(path) : path
     return new Registry(OPENED, native.fromConfig(file, flat(options)))
   }
 
@@ -268,14 +268,25 @@ async function scope(held, body) {
   return result
 }
 
+function fileOf(url) {
+  try {
+    return fileURLToPath(url)
+  } catch (error) {
+    throw invalidArgument(`path is no path of a file: ${error.message}`)
+  }
+}
+
+/** The options as the addon reads them, the name among them. */
 function startOptions(name, options) {
-  if (name !== null && typeof name === 'object' && options === undefined) return name
-  if (name === undefined || name === null) return options
+  if (name !== null && typeof name === 'object' && options === undefined) return flat(name)
+  if (name === undefined || name === null) return flat(options)
   const given = options?.name
   if (given !== undefined && given !== null && given !== name) {
     throw invalidArgument('the name was given twice')
   }
-  return typeof options === 'object' && !Array.isArray(options) ? { ...options, name } : (options ?? { name })
+  const list = flat(options) ?? []
+  if (Array.isArray(list)) list.push('name', name)
+  return list
 }
 
 /** A key as text, the same for all ways to write it. */

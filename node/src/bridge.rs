@@ -82,7 +82,7 @@ impl Bridge {
         std::mem::take(&mut inner.ready)
     }
 
-    /// Starts waking the event loop through `dispatch`, without keeping it alive.
+    /// Starts waking the event loop through `dispatch`, without keeping it alive; from now on not through an earlier one.
     pub fn open(&self, env: sys::napi_env, dispatch: sys::napi_value) -> bool {
         let mut wake = ptr::null_mut();
         let mut name = ptr::null_mut();
@@ -108,7 +108,16 @@ impl Bridge {
         }
         // SAFETY: made just now in this environment.
         unsafe { sys::napi_unref_threadsafe_function(env, wake) };
-        self.lock().wake = Some(Wake { function: wake, env, thread: thread::current().id() });
+        let wake = Wake { function: wake, env, thread: thread::current().id() };
+        let mut inner = self.lock();
+        wake.keep_alive(inner.alive || inner.woken);
+        let earlier = inner.wake.replace(wake);
+        drop(inner);
+        if let Some(earlier) = earlier {
+            let mode = sys::ThreadsafeFunctionReleaseMode::release;
+            // SAFETY: nobody has it any more. What is queued in it still comes.
+            unsafe { sys::napi_release_threadsafe_function(earlier.function, mode) };
+        }
         true
     }
 

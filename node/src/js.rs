@@ -13,6 +13,8 @@ use crate::state::{Helper, State};
 /// Why a call ends early: an error of the core, or an exception that JavaScript has already thrown.
 pub enum Fail {
     Kv(Error),
+    /// An error about a file, where names are written as in the file.
+    File(Error),
     Js,
 }
 
@@ -407,6 +409,14 @@ impl<'a> Env<'a> {
         out!(self, napi_create_reference(value.0, 1), ptr::null_mut())
     }
 
+    /// Gives up what `reference` gave; null is fine.
+    pub fn forget(self, reference: sys::napi_ref) {
+        if !reference.is_null() {
+            // SAFETY: made by `reference` in this environment; whoever calls this has no other use for it.
+            unsafe { sys::napi_delete_reference(self.raw, reference) };
+        }
+    }
+
     /// Runs `body` so that the values it makes are given up when it ends.
     pub fn scope<T>(self, body: impl for<'b> FnOnce(Env<'b>) -> Done<T>) -> Done<T> {
         let scope = out!(self, napi_open_handle_scope(), ptr::null_mut())?;
@@ -439,11 +449,13 @@ impl<'a> Env<'a> {
         if pending {
             return;
         }
-        let error = match fail {
-            Fail::Kv(error) => error,
-            Fail::Js => Error::new(ErrorKind::Internal, "Node-API refused a call"),
+        let refused = || Error::new(ErrorKind::Internal, "Node-API refused a call");
+        let thrown = match fail {
+            Fail::Kv(error) => self.throw_error(&error, &crate::options::spelled(error.message())),
+            Fail::File(error) => self.throw_error(&error, error.message()),
+            Fail::Js => self.throw_error(&refused(), refused().message()),
         };
-        if self.throw_error(&error).is_err() {
+        if thrown.is_err() {
             // Not initialised, or the thread is being terminated: without the class then.
             let code = c"internal".as_ptr();
             // SAFETY: both texts end with a NUL and live for ever.
@@ -451,13 +463,13 @@ impl<'a> Env<'a> {
         }
     }
 
-    fn throw_error(self, error: &Error) -> Done<()> {
+    fn throw_error(self, error: &Error, message: &str) -> Done<()> {
         let code = self.text(error.kind().as_str())?;
-        let message = self.text(error.message())?;
+        let message = self.text(message)?;
         let entry = match error.present() {
             None => self.undefined()?,
             Some(None) => self.null()?,
-            Some(Some(entry)) => crate::packed::pack(self, entry, false)?,
+            Some(Some(entry)) => crate::packed::pack(self, entry, self.state.bigint.get())?,
         };
         let error = self.call(self.helper(Helper::MakeError)?, &[code, message, entry])?;
         // SAFETY: the error belongs to the running call.
@@ -504,13 +516,22 @@ pub unsafe fn enter(
     let state = unsafe { &*data.cast::<State>() };
     let env = Env { raw, state };
     let arguments = values.map(|value| Js(value, PhantomData));
+    // A call may come in the middle of another: from a getter, from the function of an update.
+    let outer = state.bigint.get();
     let result = catch_unwind(AssertUnwindSafe(|| body(env, &arguments)));
-    match result {
-        Ok(Ok(value)) => return value.0,
-        Ok(Err(fail)) => env.throw(fail),
-        Err(_) => env.throw(Error::new(ErrorKind::Internal, "a defect in the addon").into()),
-    }
-    ptr::null_mut()
+    let value = match result {
+        Ok(Ok(value)) => value.0,
+        Ok(Err(fail)) => {
+            env.throw(fail);
+            ptr::null_mut()
+        }
+        Err(_) => {
+            env.throw(Error::new(ErrorKind::Internal, "a defect in the addon").into());
+            ptr::null_mut()
+        }
+    };
+    state.bigint.set(outer);
+    value
 }
 
 /// Makes a function of `exports`.

@@ -371,6 +371,32 @@ pub fn camel(name: &str) -> String {
     camel
 }
 
+/// A message of the core with the names of options as they are written here. What stands in quotes is somebody's own.
+pub fn spelled(message: &str) -> String {
+    let mut out = String::with_capacity(message.len());
+    let (mut quoted, mut escaped) = (false, false);
+    let mut rest = message;
+    while let Some(first) = rest.chars().next() {
+        let of_word = |letter: char| letter == '_' || letter.is_alphanumeric();
+        let length = match rest.find(|letter| !of_word(letter)) {
+            Some(0) => first.len_utf8(),
+            Some(length) => length,
+            None => rest.len(),
+        };
+        let (word, after) = rest.split_at(length);
+        let camel = camel(word);
+        if !quoted && (NAMES.contains(&camel.as_str()) || Options::FIELDS.contains(&word)) {
+            out.push_str(&camel);
+        } else {
+            out.push_str(word);
+        }
+        quoted ^= first == '"' && !escaped;
+        escaped = first == '\\' && !escaped;
+        rest = after;
+    }
+    out
+}
+
 /// What a registry is to be started with, and what concerns this binding only.
 pub struct Start {
     pub options: Options,

@@ -70,6 +70,8 @@ pub struct State {
     free: RefCell<Vec<usize>>,
     slots: RefCell<HashMap<u64, Slot>>,
     next: Cell<u64>,
+    /// Whether the handle of the running call wants ints as BigInt always, also in what its error carries.
+    pub bigint: Cell<bool>,
     /// Memory that is used again from call to call.
     pub scratch: Cell<Vec<u8>>,
 }
@@ -83,6 +85,7 @@ impl State {
             free: RefCell::new(Vec::new()),
             slots: RefCell::new(HashMap::new()),
             next: Cell::new(1),
+            bigint: Cell::new(false),
             scratch: Cell::new(Vec::new()),
         }
     }
@@ -93,7 +96,8 @@ impl State {
 
     pub fn set_helpers(&self, env: Env<'_>, values: &[Js<'_>]) -> Done<()> {
         for (cell, value) in self.helpers.iter().zip(values) {
-            cell.set(env.reference(*value)?);
+            let earlier = cell.replace(env.reference(*value)?);
+            env.forget(earlier);
         }
         Ok(())
     }
@@ -116,10 +120,12 @@ impl State {
     pub fn handle(&self, id: u64) -> Done<Rc<Handle>> {
         let handles = self.handles.borrow();
         let handle = usize::try_from(id).ok().and_then(|id| handles.get(id)).cloned().flatten();
-        handle.ok_or_else(|| {
+        let Some(handle) = handle else {
             let message = "this handle of the registry was released; open the registry again";
-            Fail::Kv(Error::new(ErrorKind::Stopped, message))
-        })
+            return Err(Fail::Kv(Error::new(ErrorKind::Stopped, message)));
+        };
+        self.bigint.set(handle.bigint);
+        Ok(handle)
     }
 
     pub fn drop_handle(&self, id: u64) {
@@ -144,12 +150,23 @@ impl State {
     }
 
     pub fn take(&self, id: u64) -> Option<Slot> {
-        self.slots.borrow_mut().remove(&id)
+        let slot = self.slots.borrow_mut().remove(&id)?;
+        match &slot {
+            Slot::Lock(_, bigint)
+            | Slot::Guard(_, bigint)
+            | Slot::Value(_, bigint)
+            | Slot::Compute(_, bigint) => self.bigint.set(*bigint),
+            Slot::Held(_) | Slot::Watch(_) => {}
+        }
+        Some(slot)
     }
 
     pub fn held(&self, id: u64) -> Done<Rc<Held>> {
         match self.slots.borrow().get(&id) {
-            Some(Slot::Held(held)) => Ok(held.clone()),
+            Some(Slot::Held(held)) => {
+                self.bigint.set(held.bigint);
+                Ok(held.clone())
+            }
             _ => Err(unknown()),
         }
     }
@@ -199,8 +216,12 @@ pub unsafe fn attach(env: sys::napi_env) -> *const State {
 /// `env` and `state` belong together.
 pub unsafe fn clear_at_end(env: sys::napi_env, state: &State) {
     let data = ptr::from_ref(state).cast_mut().cast::<c_void>();
-    // SAFETY: the state lives until `free`, which Node calls after all hooks.
-    unsafe { sys::napi_add_env_cleanup_hook(env, Some(end), data) };
+    // SAFETY: the state lives until `free`, which Node calls after all hooks. Adding one twice would abort the
+    // process; removing one that is not there does nothing.
+    unsafe {
+        sys::napi_remove_env_cleanup_hook(env, Some(end), data);
+        sys::napi_add_env_cleanup_hook(env, Some(end), data);
+    }
 }
 
 unsafe extern "C" fn end(data: *mut c_void) {

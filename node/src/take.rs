@@ -41,7 +41,8 @@ pub fn prefix(env: Env<'_>, kv: &Registry, value: Js<'_>) -> Done<Key> {
     kv.ensure_running()?;
     match env.kind(value)? {
         Kind::Undefined | Kind::Null => Ok(Key::Bytes(Vec::new())),
-        _ => bytes_or_text(env, value),
+        Kind::Text | Kind::Object => bytes_or_text(env, value),
+        _ => Err(invalid_key("a prefix is a string, a Uint8Array or an ArrayBuffer")),
     }
 }
 

@@ -2,6 +2,7 @@
 
 const assert = require('node:assert/strict')
 const test = require('node:test')
+const vm = require('node:vm')
 const { Registry, MinikvError, KEEP, DELETE } = require('minikv')
 const { start, refuses } = require('./helpers')
 
@@ -58,13 +59,16 @@ const wrongOptions = [
   [{ fence: '1' }, /fence/],
   [{ fence: 2n ** 64n }, /fence/],
   [{ fence: -1n }, /fence/],
-  [{ ifVersion: 'x' }, /if_?version/i],
+  [{ ifVersion: 'x' }, /ifVersion is/],
   [{ ifVersion: 1 }, /ifVersion/],
   [1, /plain object/],
   ['x', /plain object/],
   [[1], /plain object/],
   [() => 1, /plain object/],
   [Symbol('x'), /plain object/],
+  [new Map([['ttl', 5]]), /plain object/],
+  [new AbortController().signal, /plain object/],
+  [Object.create({ ttl: 5 }), /plain object/],
 ]
 
 const wrongPut = [
@@ -303,4 +307,39 @@ test('many at once, all or nothing', async (t) => {
     yield ['g', 1]
   }
   assert.equal(kv.putMany(pairs()).length, 1)
+})
+
+test('messages name options as they are written here, and leave alone what is quoted', async (t) => {
+  const starts = [
+    [{ maxEntries: 0 }, /maxEntries is/],
+    [{ maxValueBytes: 2 ** 30 }, /maxValueBytes is/],
+    [{ lockLease: '11m' }, /lockLease is/],
+  ]
+  for (const [options, message] of starts) await refuses('invalid_argument', () => new Registry(null, options), message)
+  const kv = start(t, 'spelled', { maxEntries: 1 })
+  kv.put('max_entries', 1)
+  await refuses('limit', () => kv.put('more', 1), /maxEntries/)
+  await refuses('invalid_argument', () => kv.put('max_entries', 1, { ttl: 1, keepTtl: true }), /keepTtl/)
+  await refuses('conflict', () => kv.put('max_entries', 1, { ifAbsent: true }), /^"max_entries" .*ifAbsent/)
+  await refuses('already_started', () => new Registry('spelled', { existOk: true, maxEntries: 2 }), /maxEntries/)
+  await refuses('invalid_argument', () => kv.put('k', 1, { 'a"max_entries': 1 }), /a.*max_entries/)
+})
+
+test('the entry of a conflict has ints as its handle wants them, whatever was called in between', async (t) => {
+  const plain = start(t, 'ints-of-errors')
+  const big = Registry.open('ints-of-errors', { ints: 'bigint' })
+  plain.put('k', 1)
+  const put = (kv, other) =>
+    kv.put('k', { get a() { return other.value('k') !== null } }, { ifVersion: plain.put('other', 1).version })
+  assert.equal((await refuses('conflict', () => put(big, plain))).entry.value, 1n)
+  assert.equal((await refuses('conflict', () => put(plain, big))).entry.value, 1)
+  const late = await refuses('conflict', () => big.lock('k', { ifVersion: plain.get('other').version }))
+  assert.equal(late.entry.value, 1n)
+})
+
+test('options without anything in them are options, also of another realm', (t) => {
+  const kv = start(t)
+  for (const none of [{}, Object.create(null), vm.runInNewContext('({})'), null, undefined]) {
+    assert.equal(kv.put('k', 1, none).value, 1)
+  }
 })

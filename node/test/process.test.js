@@ -73,6 +73,22 @@ const programs = {
      try { other.get('') } catch (e) { console.log(e instanceof again.MinikvError, other.value('k'), before !== again) }`,
     { stdout: 'true 1 true\n' },
   ],
+  'the package loaded anew with the addon still there, as test runners do': [
+    `const { KEEP } = require('minikv'); const copies = []
+     for (let n = 0; n < 3; n++) {
+       for (const key of Object.keys(require.cache)) if (!key.endsWith('.node')) delete require.cache[key]
+       copies.push(require('minikv'))
+     }
+     kv.lock('k', { owner: 'a' }).then(async () => {
+       const waits = copies.map(({ Registry }, n) => Registry.open('proc').locked('k', { wait: 60_000 }, () => n))
+       const [first, , last] = copies.map(({ Registry }) => Registry.open('proc'))
+       const event = first.watch().next()
+       last.unlock('k', { owner: 'a' })
+       console.log(...(await Promise.all(waits)), (await event).value.type, last.update('k', () => KEEP).value)
+       try { last.get('') } catch (e) { console.log(e instanceof copies[2].MinikvError) }
+     })`,
+    { stdout: '0 1 2 unlock 1\ntrue\n' },
+  ],
 }
 
 for (const [name, [source, expected]] of Object.entries(programs)) {

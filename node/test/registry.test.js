@@ -101,7 +101,7 @@ test('options come from a file', async (t) => {
   await refuses('invalid_argument', () => Registry.fromConfig(file), /did you mean/)
   await refuses('io', () => Registry.fromConfig(path.join(folder, 'none.toml')))
   await refuses('io', () => Registry.fromConfig(folder))
-  for (const wrong of [undefined, 5, 'a\0b']) await refuses('invalid_argument', () => Registry.fromConfig(wrong))
+  for (const wrong of [undefined, 5, 'a\0b', new URL('http://x/')]) await refuses('invalid_argument', () => Registry.fromConfig(wrong))
 })
 
 test('leaving the scope stops what it started, and releases what it opened', async () => {

@@ -2,7 +2,7 @@
 
 use minikv::{Error, ErrorKind, Options, Registry, Stats, Value};
 
-use crate::js::{Args, Done, Env, Js};
+use crate::js::{Args, Done, Env, Fail, Js};
 use crate::options::{self, Start, camel};
 use crate::take::invalid_argument;
 use crate::yields;
@@ -37,7 +37,12 @@ pub fn from_config<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     if path.contains('\0') {
         return Err(invalid_argument("path holds a NUL"));
     }
-    run(env, Options::from_config(path)?, exist_ok, bigint)
+    let as_in_file = |fail| match fail {
+        Fail::Kv(error) => Fail::File(error),
+        other => other,
+    };
+    let options = Options::from_config(path).map_err(Fail::File)?;
+    run(env, options, exist_ok, bigint).map_err(as_in_file)
 }
 
 fn run(env: Env<'_>, options: Options, exist_ok: bool, bigint: bool) -> Done<Js<'_>> {
