@@ -519,9 +519,10 @@ export class Registry implements AsyncDisposable {
 
   /**
    * Replaces a value by what `change` makes of it, {@link KEEP} or {@link DELETE}. `change` gets undefined for an
-   * absent key; it is called without any lock held, and again if another thread wrote in between; its error passes
-   * through and nothing changes. A present entry keeps its expiry, a new one gets the `defaultTtl`. In a cluster it is
-   * atomic on this member only; hold the lock to make it exclusive.
+   * absent key; it is called without any lock held, and again if the key was written in between, be it by another
+   * thread or by `change` itself, which must not do so each time; its error passes through and nothing changes. A present
+   * entry keeps its expiry, a new one gets the `defaultTtl`. In a cluster it is atomic on this member only; hold the
+   * lock to make it exclusive.
    *
    * @returns The entry afterwards, for DELETE the removed one, null if there is none.
    * @throws `invalid_value`, `invalid_argument`, `stale_fence`, `locked`, `conflict`, `limit`
@@ -537,7 +538,8 @@ export class Registry implements AsyncDisposable {
    * `compute` passes through, and the next who waits computes. In a cluster one caller of each member may compute;
    * hold the lock to make it exclusive.
    *
-   * Rejects with `invalid_value`, `invalid_argument` (also when called from within its own computation), `limit`.
+   * Rejects with `invalid_value`, `invalid_argument` (also when called from within its own computation), `stale_fence`,
+   * `conflict`, `limit`, or the signal's reason.
    */
   getOrPut<T = Value>(
     key: Key,
