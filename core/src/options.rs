@@ -296,8 +296,18 @@ fn text<'a>(field: &str, value: &'a Value) -> Result<&'a str> {
 
 fn positive(field: &str, value: &Value) -> Result<u64> {
     value.as_int().and_then(|int| u64::try_from(int).ok()).filter(|int| *int > 0).ok_or_else(|| {
-        Error::argument(format!("{field} is {value:?}; it must be an int of at least 1"))
+        Error::argument(format!("{field} is {}; it must be an int of at least 1", shown(value)))
     })
+}
+
+/// A value as messages show it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Int(int) => int.to_string(),
+        Value::Float(float) => float.to_string(),
+        Value::Text(text) => shorten(text.as_bytes()),
+        other => format!("a {}", other.value_type()),
+    }
 }
 
 fn duration(field: &str, value: &Value) -> Result<Duration> {
@@ -305,7 +315,8 @@ fn duration(field: &str, value: &Value) -> Result<Duration> {
         Value::Text(text) => parse_duration(field, text),
         other => {
             let message = format!(
-                "{field} is {other:?}; write a number with its unit as text, such as \"60s\""
+                "{field} is {}; write a number with its unit as text, such as \"60s\"",
+                shown(other)
             );
             Err(Error::argument(message))
         }

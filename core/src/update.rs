@@ -3,7 +3,7 @@
 use crate::call_options::WriteOptions;
 use crate::codec::Encoded;
 use crate::entry::Entry;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, shorten};
 use crate::registry::core::Core;
 use crate::table::mutation::{Action, Conditions, Expiry, Mutation, Put};
 use crate::value::IntoValue;
@@ -26,6 +26,9 @@ impl Update {
     }
 }
 
+/// More writes than this in between are no coincidence: the function writes its own key.
+const MAX_TRIES: u32 = 10_000;
+
 pub(crate) fn run_update<E: From<Error>>(
     core: &Core,
     key: &[u8],
@@ -33,7 +36,7 @@ pub(crate) fn run_update<E: From<Error>>(
     mut change: impl FnMut(Option<&Entry>) -> Result<Update, E>,
     map: impl Fn(Error) -> Error,
 ) -> Result<Option<Entry>, E> {
-    loop {
+    for _ in 0..MAX_TRIES {
         let present = core.table.get(key);
         let allowed = core.table.check(key, &write.conditions());
         // After both: a stop empties the table, and what it emptied is not absent.
@@ -65,4 +68,9 @@ pub(crate) fn run_update<E: From<Error>>(
             Err(error) => return Err(map(error).into()),
         }
     }
+    let key_shown = shorten(key);
+    let message = format!(
+        "{key_shown} was written {MAX_TRIES} times while its update ran; does the function write it itself?"
+    );
+    Err(Error::conflict(message, core.table.get(key)).into())
 }

@@ -207,3 +207,16 @@ fn registries_that_stop_each_other_stop() {
         std::thread::sleep(Duration::from_millis(1));
     }
 }
+
+#[test]
+fn an_update_whose_function_writes_its_own_key_ends() {
+    let kv = manual();
+    kv.put("k", 1).unwrap();
+    let result = kv.update("k", |_| {
+        kv.incr("k", 1)?;
+        Update::put(0)
+    });
+    let error = result.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.present().unwrap().is_some());
+}

@@ -90,7 +90,7 @@ impl Registry {
             let running = names.get(&name).and_then(Weak::upgrade);
             // One that another thread is stopping just now has given its name up already.
             let started = if running.as_ref().is_some_and(|other| !other.core.is_stopped()) {
-                Err(already_started(&name, "open it, or allow one that exists"))
+                Err(already_started(&name, "open it, or start with exist_ok"))
             } else {
                 Core::new(options).map(|core| {
                     let registry = Registry::new(core);
@@ -121,7 +121,7 @@ impl Registry {
                         return Ok(running);
                     }
                     let differences = differences.join(", ");
-                    return Err(already_started(name, &format!("with another {differences}")));
+                    return Err(already_started(name, &format!("its {differences} differ")));
                 }
                 // It stopped in between.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -413,7 +413,8 @@ impl Registry {
     }
 
     /// Replaces a value by what `change` makes of it. `change` is called without any lock held, and again
-    /// if somebody wrote in between; its error passes through and nothing changes.
+    /// if somebody wrote in between (so it must not write the key itself: that ends in `conflict`); its error
+    /// passes through and nothing changes.
     ///
     /// A present entry keeps its expiry, a new one gets the `default_ttl`. Returns the entry afterwards,
     /// for [`Update::Delete`] the removed one. Errors besides those of `change`: those of
