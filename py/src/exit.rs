@@ -20,7 +20,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub fn with_python(body: impl FnOnce(Python<'_>)) {
     INSIDE.fetch_add(1, Ordering::SeqCst);
     if !CLOSED.load(Ordering::SeqCst) {
-        Python::try_attach(body);
+        Python::try_attach(|py| {
+            // An object that is freed while an exception travels ends up here with that exception
+            // set. Python code must not run with it, nor make it disappear.
+            let travelling = PyErr::take(py);
+            body(py);
+            if let Some(error) = travelling {
+                error.restore(py);
+            }
+        });
     }
     INSIDE.fetch_sub(1, Ordering::SeqCst);
     if CLOSED.load(Ordering::SeqCst) {
