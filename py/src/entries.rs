@@ -39,7 +39,7 @@ pub fn change(
     }
 }
 
-fn callable(what: &str, function: &Bound<'_, PyAny>) -> Result<(), Error> {
+pub fn callable(what: &str, function: &Bound<'_, PyAny>) -> Result<(), Error> {
     if function.is_callable() {
         return Ok(());
     }
@@ -273,11 +273,12 @@ impl PyRegistry {
     }
 
     /// The first step of get_or_put(): an Entry, a _Computation, or a _Pending.
-    #[pyo3(signature = (key, *, ttl=None, persist=None, keep_ttl=None, if_absent=None,
+    #[pyo3(signature = (key, r#fn, *, ttl=None, persist=None, keep_ttl=None, if_absent=None,
         lock=None, lease=None, owner=None, fence=None, if_version=None))]
     fn _get_or_put_start<'py>(
         slf: &Bound<'py, PyRegistry>,
         key: &Bound<'py, PyAny>,
+        r#fn: &Bound<'py, PyAny>,
         ttl: Arg<'_, 'py>,
         persist: Arg<'_, 'py>,
         keep_ttl: Arg<'_, 'py>,
@@ -290,6 +291,7 @@ impl PyRegistry {
     ) -> Outcome<Bound<'py, PyAny>> {
         let (py, kv) = (slf.py(), slf.get().kv());
         let key = checked_key(kv, key)?;
+        callable("fn", r#fn)?;
         let conditions = Conditions { owner, fence, if_version };
         let args = PutArgs { ttl, persist, keep_ttl, if_absent, lock, lease, conditions };
         Ok(match kv.get_or_put_start(key, args.options()?)? {

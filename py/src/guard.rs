@@ -7,7 +7,7 @@ use pyo3::types::PyTuple;
 
 use crate::args::{Arg, Conditions, PutArgs, duration, encoded, signed};
 use crate::calls::{aio, call};
-use crate::entries::change;
+use crate::entries::{callable, change};
 use crate::entry::PyEntry;
 use crate::error::{Outcome, invalid_argument};
 use crate::exit::with_python;
@@ -164,8 +164,11 @@ impl PyLockGuard {
     ///
     /// It is called on whichever thread caused the loss and must be quick. An exception it raises goes
     /// to sys.unraisablehook.
-    fn on_lost(&self, callback: Py<PyAny>) {
+    fn on_lost(&self, callback: Bound<'_, PyAny>) -> Outcome<()> {
+        callable("callback", &callback)?;
+        let callback = callback.unbind();
         self.guard.on_lost(move || with_python(|py| call_back(py, &callback)));
+        Ok(())
     }
 
     /// Raises LockLost if the lock is not held any more.
@@ -219,6 +222,8 @@ impl PyLockGuard {
         r#fn: &Bound<'py, PyAny>,
         default: Arg<'_, 'py>,
     ) -> Outcome<Option<PyEntry>> {
+        self.guard.check()?;
+        callable("fn", r#fn)?;
         Ok(self.guard.update(|present| change(py, present, r#fn, default))?.map(PyEntry::from))
     }
 

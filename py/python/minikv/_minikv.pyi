@@ -326,6 +326,7 @@ class Registry:
     def _get_or_put_start(
         self,
         key: Key,
+        fn: Callable[[], Any],
         *,
         ttl: Duration | None = None,
         persist: bool | None = None,

@@ -16,14 +16,27 @@ if TYPE_CHECKING:
     from ._minikv import Entry
     from ._types import Duration, Key
 
-# The keys that the present task computes, so that it does not wait for itself.
-_computing: contextvars.ContextVar[tuple[tuple[Registry, bytes], ...]] = contextvars.ContextVar(
+
+class _Computing:
+    """A key that is being computed."""
+
+    __slots__ = ("key", "over", "registry")
+
+    def __init__(self, registry: Registry, key: Key) -> None:
+        # An unnamed registry has one handle only.
+        self.registry = registry.name or registry
+        self.key = key.encode() if isinstance(key, str) else bytes(key)
+        self.over = False
+
+    def same(self, other: _Computing) -> bool:
+        return self.registry == other.registry and self.key == other.key
+
+
+# What the present task computes, so that it does not wait for itself. Tasks that were started on the
+# way inherit it and may live on, so each tells whether it is over.
+_computing: contextvars.ContextVar[tuple[_Computing, ...]] = contextvars.ContextVar(
     "minikv_computing", default=()
 )
-
-
-def _raw(key: Key) -> bytes:
-    return key.encode() if isinstance(key, str) else bytes(key)
 
 
 class Registry(_minikv.Registry):
@@ -124,6 +137,7 @@ class Registry(_minikv.Registry):
         while True:
             step = self._get_or_put_start(
                 key,
+                fn,
                 ttl=ttl,
                 persist=persist,
                 keep_ttl=keep_ttl,
@@ -138,7 +152,8 @@ class Registry(_minikv.Registry):
                 return step
             if isinstance(step, _minikv._Computation):
                 return await self._compute(step, key, fn)
-            if (self, _raw(key)) in _computing.get():
+            wanted = _Computing(self, key)
+            if any(mine.same(wanted) and not mine.over for mine in _computing.get()):
                 message = "get_or_put was called for a key from within its own computation"
                 raise InvalidArgument(message)
             entry: Entry | None = await _aio.settle(step)
@@ -148,13 +163,15 @@ class Registry(_minikv.Registry):
     async def _compute(
         self, step: _minikv._Computation, key: Key, fn: Callable[[], Any]
     ) -> Entry:
-        reset = _computing.set((*_computing.get(), (self, _raw(key))))
+        mine = _Computing(self, key)
+        reset = _computing.set((*_computing.get(), mine))
         try:
             value = fn()
             if inspect.isawaitable(value):
                 value = await value
             return step.put(value)
         finally:
+            mine.over = True
             _computing.reset(reset)
             step.abandon()
 
