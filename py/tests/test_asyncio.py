@@ -254,3 +254,93 @@ def test_a_loop_that_closed_before_the_lock_came(kv: minikv.Registry) -> None:
     gc.collect()
     entry = kv.get("k")
     assert entry is not None and not entry.lock
+
+
+def test_a_computation_is_recognised_through_another_handle() -> None:
+    with minikv.Registry("handles") as kv:
+
+        async def inner() -> Any:
+            await minikv.Registry.open("handles").get_or_put_async("k", lambda: 1)
+
+        async def main() -> None:
+            with pytest.raises(minikv.InvalidArgument, match="its own computation"):
+                await kv.get_or_put_async("k", inner)
+
+        run(main)
+
+
+def test_a_task_that_outlives_the_computation_may_wait_for_the_next(kv: minikv.Registry) -> None:
+    async def main() -> None:
+        go = asyncio.Event()
+        tasks: list[asyncio.Task[Any]] = []
+
+        async def later() -> Any:
+            await go.wait()
+            return (await kv.get_or_put_async("k", lambda: 3)).value
+
+        async def first() -> int:
+            tasks.append(asyncio.create_task(later()))
+            return 1
+
+        async def second() -> int:
+            go.set()
+            await asyncio.sleep(0.05)
+            return 2
+
+        await kv.get_or_put_async("k", first)
+        kv.delete("k")
+        # In a context of its own: this one computes, the task from before waits for it.
+        await asyncio.create_task(kv.get_or_put_async("k", second))
+        assert await tasks[0] == 2
+
+    run(main)
+
+
+def test_a_busy_watch_lets_other_tasks_run(kv: minikv.Registry) -> None:
+    async def main() -> None:
+        async def read() -> None:
+            with kv.watch() as watch:
+                kv["k"] = 0
+                async for _ in watch:
+                    kv["k"] = 0
+
+        reading = asyncio.create_task(read())
+        await asyncio.sleep(0.01)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+
+    run(main)
+
+
+def test_what_is_called_must_be_callable(kv: minikv.Registry) -> None:
+    bad: Any = 5
+    kv.put("k", 1)
+
+    async def main() -> None:
+        for key in ("k", "absent"):
+            with pytest.raises(minikv.InvalidArgument):
+                await kv.get_or_put_async(key, bad)
+
+    run(main)
+    with kv.locked("k") as held:
+        with pytest.raises(minikv.InvalidArgument):
+            held.update(bad)
+        with pytest.raises(minikv.InvalidArgument):
+            held.on_lost(bad)
+    with pytest.raises(minikv.LockLost):
+        held.update(bad)
+
+
+def test_a_guard_freed_by_a_travelling_exception(kv: minikv.Registry) -> None:
+    async def main() -> None:
+        kv.put("k", 1)
+        held = [kv.locked("k").__enter__()]
+        waiting = asyncio.create_task(kv.lock_async("k", owner="w", wait=PATIENCE))
+        await until(lambda: kv.stats()["waiters"] == 1)
+        with pytest.raises(ZeroDivisionError):
+            print(held.pop(), 1 / 0)
+        entry = await waiting
+        assert entry is not None and entry.holder == minikv.Holder("local", "w")
+
+    run(main)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -56,8 +57,15 @@ async def leave(scope: LockScope, failing: bool) -> None:
     scope._finish(failing)
 
 
+_EVENTS_PER_TURN = 32
+_events = itertools.count(1)
+
+
 async def next_event(watch: Watch) -> Event:
     """The next event of a watch; the end of the watch ends the iteration."""
+    if next(_events) % _EVENTS_PER_TURN == 0:
+        # Whoever reads a busy watch never waits; other tasks, and cancelling this one, need a turn.
+        await asyncio.sleep(0)
     while True:
         closed = watch.closed
         event = watch.try_next()
