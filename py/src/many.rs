@@ -69,7 +69,7 @@ fn items_from(kv: &Registry, items: &Bound<'_, PyAny>) -> Outcome<Vec<(Vec<u8>, 
             Err(_) => calls::call(&mapping.getattr("items")?, ())?,
         };
         for_each("items", &pairs, |pair| {
-            let (key, value) = pair.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
+            let (key, value) = pair_of(&pair)?;
             push(&key, &value)
         })?;
         return Ok(all);

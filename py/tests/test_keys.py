@@ -210,6 +210,34 @@ def test_the_mapping(kv: minikv.Registry) -> None:
     assert not data and list(data) == []
 
 
+def test_the_mapping_bears_keys_that_go_meanwhile(kv: minikv.Registry) -> None:
+    kv.put_many({"a": 1, "b": 2})
+    for view in (kv.data.items(), kv.data.values()):
+        found = iter(view)
+        next(found)
+        kv.clear()
+        assert len(list(found)) == 1
+        kv.put_many({"a": 1, "b": 2})
+    assert 2 in kv.data.values() and 3 not in kv.data.values()
+    assert ("a", 1) in kv.data.items() and ("a", 2) not in kv.data.items()
+    kv.lock("a", owner="somebody")
+    assert kv.data.popitem() == ("b", 2)
+    with pytest.raises(minikv.Locked):
+        kv.data.popitem()
+    kv.delete("a", owner="somebody")
+    with pytest.raises(minikv.NotFound):
+        kv.data.popitem()
+
+
+def test_mappings_whose_items_are_no_pairs_are_refused(kv: minikv.Registry) -> None:
+    class Odd(dict[str, int]):
+        def items(self) -> Any:
+            return [("a", 1, 2)]
+
+    with pytest.raises(minikv.InvalidArgument):
+        kv.put_many(Odd())
+
+
 def test_the_operators(kv: minikv.Registry) -> None:
     assert bool(kv), "an empty registry is not false"
     kv["a"] = 1

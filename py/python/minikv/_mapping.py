@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import ItemsView, Iterator, MutableMapping, ValuesView
 from typing import TYPE_CHECKING, Any
+
+from ._errors import Locked, NotFound
 
 if TYPE_CHECKING:
     from ._registry import Registry
@@ -11,10 +13,33 @@ if TYPE_CHECKING:
 _MISSING: Any = object()
 
 
+# What the standard views do, they do with one lookup for each key; one that expired meanwhile would
+# end the iteration with a KeyError.
+class _Items(ItemsView[str | bytes, Any]):
+    __slots__ = ()
+    _mapping: Data
+
+    def __iter__(self) -> Iterator[tuple[str | bytes, Any]]:
+        return ((entry.key, entry.value) for entry in self._mapping._registry.entries())
+
+
+class _Values(ValuesView[Any]):
+    __slots__ = ()
+    _mapping: Data
+
+    def __iter__(self) -> Iterator[Any]:
+        return (entry.value for entry in self._mapping._registry.entries())
+
+    def __contains__(self, value: object) -> bool:
+        return any(present is value or present == value for present in self)
+
+
 class Data(MutableMapping[str | bytes, Any]):
     """A registry's values as a mutable mapping of plain values, from ``Registry.data``.
 
-    Absent keys raise NotFound, which is a KeyError. Iteration sees the keys of its start.
+    Absent keys raise NotFound, which is a KeyError. Iteration, items() and values() see what was there
+    at their start. Where keys may expire or go meanwhile, copy with dict(data.items()): dict(data)
+    looks up one key after the other.
 
     >>> import minikv
     >>> with minikv.Registry() as kv:
@@ -46,6 +71,14 @@ class Data(MutableMapping[str | bytes, Any]):
     def __len__(self) -> int:
         return len(self._registry)
 
+    def items(self) -> ItemsView[str | bytes, Any]:
+        """A view of the keys with their values."""
+        return _Items(self)
+
+    def values(self) -> ValuesView[Any]:
+        """A view of the values."""
+        return _Values(self)
+
     def pop(self, key: str | bytes, default: Any = _MISSING) -> Any:
         """Removes a key and returns its value, in one step."""
         entry = self._registry.delete(key)
@@ -54,6 +87,27 @@ class Data(MutableMapping[str | bytes, Any]):
         if default is _MISSING:
             return self._registry[key]
         return default
+
+    def popitem(self) -> tuple[str | bytes, Any]:
+        """Removes some key and returns it with its value, in one step.
+
+        Keys that somebody has locked are passed over; raises Locked if there are no others.
+        """
+        locked: Locked | None = None
+        cursor = None
+        while True:
+            page = self._registry.keys(limit=16, cursor=cursor)
+            for key in page:
+                try:
+                    entry = self._registry.delete(key)
+                except Locked as error:
+                    locked = error
+                    continue
+                if entry is not None:
+                    return key, entry.value
+            cursor = page.cursor
+            if cursor is None:
+                raise locked or NotFound("there is no entry")
 
     def setdefault(self, key: str | bytes, default: Any = None) -> Any:
         """The value of a key; an absent one gets ``default``, in one step."""
