@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use minikv::{Error, ErrorKind, Event, EventKind, Watch};
 use parking_lot::Mutex;
@@ -202,15 +202,15 @@ impl PyWatch {
         if let Some(event) = self.take(py)? {
             return Ok(Some(event));
         }
-        let mut left = limit;
+        // By the clock, and that of the machine: between two slices this thread may have waited for
+        // the interpreter.
+        #[allow(clippy::disallowed_methods)]
+        let start = Instant::now();
         let next = in_slices(py, |slice| {
-            let slice = slice.min(left);
-            match self.watch.next_timeout(slice) {
+            let left = limit.saturating_sub(start.elapsed());
+            match self.watch.next_timeout(slice.min(left)) {
                 Err(error) if error.kind() == ErrorKind::Timeout => {
-                    if left != Duration::MAX {
-                        left -= slice;
-                    }
-                    left.is_zero().then_some(Err(error))
+                    (left <= slice).then_some(Err(error))
                 }
                 result => Some(result),
             }

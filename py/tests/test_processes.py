@@ -327,3 +327,48 @@ def test_a_named_registry_is_seen_by_all_threads() -> None:
         for thread in threads:
             thread.join(PATIENCE)
         assert kv["k"] == 400
+
+
+def test_subinterpreters_are_refused() -> None:
+    process = python(
+        """
+        import minikv
+        try:
+            import _xxsubinterpreters as interpreters
+        except ImportError:
+            import _interpreters as interpreters
+        other = interpreters.create()
+        try:
+            told = interpreters.run_string(other, "import minikv")
+        except interpreters.RunFailedError as error:
+            told = error
+        interpreters.destroy(other)
+        print("ImportError" in str(told), minikv.Registry().put("k", 1).value)
+        """
+    )
+    code, out, err = finish(process)
+    assert (code, out) == (0, "True 1\n"), err
+
+
+def test_a_timeout_counts_the_time_spent_waiting_for_the_interpreter(kv: minikv.Registry) -> None:
+    over = threading.Event()
+
+    def busy() -> None:
+        while not over.is_set():
+            pass
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(0.02)
+    threads = [threading.Thread(target=busy) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        start = time.monotonic()
+        with pytest.raises(minikv.Timeout):
+            kv.watch().next(1)
+        assert time.monotonic() - start < 1.6, "it was 2.5 and more"
+    finally:
+        over.set()
+        sys.setswitchinterval(interval)
+        for thread in threads:
+            thread.join()
