@@ -3,11 +3,13 @@
 //! A thread that asks for an interpreter that is ending never comes back, and whoever joins it hangs
 //! with it. So the core's threads enter through one gate, which is closed first.
 
+use std::sync::Condvar;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
 use pyo3::prelude::*;
+
+use crate::sync::Mutex;
 
 static CLOSED: AtomicBool = AtomicBool::new(false);
 static INSIDE: AtomicUsize = AtomicUsize::new(0);
@@ -43,12 +45,9 @@ pub fn with_python(body: impl FnOnce(Python<'_>)) {
 pub fn before_exit(py: Python<'_>) {
     CLOSED.store(true, Ordering::SeqCst);
     py.detach(|| {
-        let mut order = CHANGED.0.lock();
-        while INSIDE.load(Ordering::SeqCst) > 0 {
-            if CHANGED.1.wait_for(&mut order, PATIENCE).timed_out() {
-                return;
-            }
-        }
+        let inside = |(): &mut ()| INSIDE.load(Ordering::SeqCst) > 0;
+        // Whether they have left or the patience is over, the process ends now.
+        let _ = CHANGED.1.wait_timeout_while(CHANGED.0.lock(), PATIENCE, inside);
     });
 }
 

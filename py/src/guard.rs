@@ -1,7 +1,6 @@
 //! The scoped form of a lock: `with kv.locked(key) as held`.
 
 use minikv::{LockGuard, LockOptions};
-use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -13,6 +12,7 @@ use crate::error::{Outcome, invalid_argument};
 use crate::exit::with_python;
 use crate::pending::{PyPending, Waiting, call_back};
 use crate::registry::PyRegistry;
+use crate::sync::Mutex;
 use crate::wait::in_slices;
 
 enum Stage {

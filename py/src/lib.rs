@@ -12,6 +12,7 @@ mod many;
 mod options;
 mod pending;
 mod registry;
+mod sync;
 mod value;
 mod wait;
 mod watch;

@@ -1,7 +1,6 @@
 //! What asyncio waits for: requests that tell a callback when they are decided.
 
 use minikv::{Computation, Entry, PendingGuard, PendingLock, PendingValue};
-use parking_lot::Mutex;
 use pyo3::prelude::*;
 
 use crate::calls::call;
@@ -10,6 +9,7 @@ use crate::error::{Outcome, invalid_argument};
 use crate::exit::with_python;
 use crate::guard::PyLockGuard;
 use crate::registry::PyRegistry;
+use crate::sync::Mutex;
 use crate::value::PyValue;
 
 // It lives inside a Python object, on the heap already.

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use minikv::{Error, ErrorKind, Event, EventKind, Watch};
-use parking_lot::Mutex;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -19,6 +18,7 @@ use crate::error::Outcome;
 use crate::exit::with_python;
 use crate::pending::call_back;
 use crate::registry::PyRegistry;
+use crate::sync::Mutex;
 use crate::value::key_to_python;
 use crate::wait::in_slices;
 
