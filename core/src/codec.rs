@@ -15,6 +15,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result, shorten};
+use crate::reader::{Reader, Token};
 use crate::record::{Content, MAX_INLINE};
 use crate::value::{IntoValue, ValueType};
 
@@ -24,15 +25,15 @@ pub const MAX_VALUE_BYTES: usize = 16 << 20;
 /// How deep lists and maps may nest; a scalar has depth 0.
 pub const MAX_DEPTH: usize = 128;
 
-const NIL: u8 = 0;
-const FALSE: u8 = 1;
-const TRUE: u8 = 2;
-const INT: u8 = 3;
-const FLOAT: u8 = 4;
-const TEXT: u8 = 5;
-const BYTES: u8 = 6;
-const LIST: u8 = 7;
-const MAP: u8 = 8;
+pub(crate) const NIL: u8 = 0;
+pub(crate) const FALSE: u8 = 1;
+pub(crate) const TRUE: u8 = 2;
+pub(crate) const INT: u8 = 3;
+pub(crate) const FLOAT: u8 = 4;
+pub(crate) const TEXT: u8 = 5;
+pub(crate) const BYTES: u8 = 6;
+pub(crate) const LIST: u8 = 7;
+pub(crate) const MAP: u8 = 8;
 
 /// The one bit pattern under which every NaN is stored.
 const NAN_BITS: u64 = 0x7ff8_0000_0000_0000;
@@ -388,149 +389,6 @@ fn misuse(problem: &str) -> Error {
     Error::new(ErrorKind::Internal, format!("encoder: {problem}"))
 }
 
-/// One piece of a value. A list is followed by its items, a map by its keys and values in turn.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Token<'a> {
-    /// No value.
-    Nil,
-    /// A truth value.
-    Bool(bool),
-    /// An int.
-    Int(i64),
-    /// A float.
-    Float(f64),
-    /// Text.
-    Text(&'a str),
-    /// Bytes.
-    Bytes(&'a [u8]),
-    /// A list of this many items.
-    List(usize),
-    /// A map of this many entries.
-    Map(usize),
-}
-
-/// Reads a value piece by piece, without copying. Never panics, whatever the bytes.
-#[derive(Clone, Debug)]
-pub struct Reader<'a> {
-    rest: &'a [u8],
-    /// Items still to come in each open container (a map's entries count twice).
-    open: Vec<usize>,
-}
-
-impl<'a> Reader<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
-        Reader { rest: bytes, open: Vec::new() }
-    }
-
-    /// The next piece; `corrupt` where there is none.
-    pub fn token(&mut self) -> Result<Token<'a>> {
-        self.count_item();
-        let tag = self.byte()?;
-        Ok(match tag {
-            NIL => Token::Nil,
-            FALSE => Token::Bool(false),
-            TRUE => Token::Bool(true),
-            INT => {
-                let zigzag = self.leb128()?;
-                Token::Int((zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
-            }
-            FLOAT => {
-                let bits = u64::from_be_bytes(self.array()?);
-                Token::Float(f64::from_bits(bits))
-            }
-            TEXT => Token::Text(self.str()?),
-            BYTES => {
-                let length = self.length()?;
-                Token::Bytes(self.take(length)?)
-            }
-            LIST => Token::List(self.container(1)?),
-            MAP => Token::Map(self.container(2)?),
-            _ => return Err(corrupt("unknown type")),
-        })
-    }
-
-    /// The key of the next map entry.
-    pub fn key(&mut self) -> Result<&'a str> {
-        self.count_item();
-        self.str()
-    }
-
-    fn count_item(&mut self) {
-        while let Some(left) = self.open.last_mut() {
-            if *left > 0 {
-                *left -= 1;
-                return;
-            }
-            self.open.pop();
-        }
-    }
-
-    fn container(&mut self, pieces_per_item: usize) -> Result<usize> {
-        let count = u32::from_be_bytes(self.array()?) as usize;
-        // Every piece has at least one byte: a count that cannot be true is found before anyone allocates for it.
-        let pieces = count.checked_mul(pieces_per_item).ok_or_else(|| corrupt("count"))?;
-        if pieces > self.rest.len() {
-            return Err(corrupt("the count is larger than what follows"));
-        }
-        while self.open.last() == Some(&0) {
-            self.open.pop();
-        }
-        if self.open.len() >= MAX_DEPTH {
-            return Err(corrupt("nested too deep"));
-        }
-        self.open.push(pieces);
-        Ok(count)
-    }
-
-    fn byte(&mut self) -> Result<u8> {
-        let (first, rest) = self.rest.split_first().ok_or_else(|| corrupt("it ends too early"))?;
-        self.rest = rest;
-        Ok(*first)
-    }
-
-    fn take(&mut self, length: usize) -> Result<&'a [u8]> {
-        let (taken, rest) =
-            self.rest.split_at_checked(length).ok_or_else(|| corrupt("it ends too early"))?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let (taken, rest) =
-            self.rest.split_first_chunk().ok_or_else(|| corrupt("it ends too early"))?;
-        self.rest = rest;
-        Ok(*taken)
-    }
-
-    fn leb128(&mut self) -> Result<u64> {
-        let mut number = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u64::from(byte & 0x7f);
-            if (bits << shift) >> shift != bits {
-                return Err(corrupt("a number is too large"));
-            }
-            number |= bits << shift;
-            if byte & 0x80 == 0 {
-                if byte == 0 && shift > 0 {
-                    return Err(corrupt("a number is not in its shortest form"));
-                }
-                return Ok(number);
-            }
-        }
-        Err(corrupt("a number is too long"))
-    }
-
-    fn length(&mut self) -> Result<usize> {
-        usize::try_from(self.leb128()?).map_err(|_| corrupt("a length is too large"))
-    }
-
-    fn str(&mut self) -> Result<&'a str> {
-        let length = self.length()?;
-        std::str::from_utf8(self.take(length)?).map_err(|_| corrupt("text is not UTF-8"))
-    }
-}
-
 /// Checks bytes from outside: exactly one value in its one canonical encoding.
 pub fn decode(bytes: &[u8]) -> Result<Encoded> {
     let mut encoder = Encoder::new();
@@ -556,7 +414,7 @@ pub(crate) fn type_of(encoded: &[u8]) -> ValueType {
     }
 }
 
-fn corrupt(what: &str) -> Error {
+pub(crate) fn corrupt(what: &str) -> Error {
     Error::new(ErrorKind::Corrupt, format!("an encoded value is damaged: {what}"))
 }
 

@@ -4,10 +4,11 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
-use crate::codec::{Reader, Token, type_of};
+use crate::codec::type_of;
 use crate::error::{Result, shorten};
 use crate::key::Key;
 use crate::lock::{Holder, NEVER};
+use crate::reader::{Reader, Token};
 use crate::record::Record;
 use crate::serde_value::from_value;
 use crate::value::{Value, ValueType};

@@ -46,6 +46,7 @@ mod names;
 mod oneshot;
 mod options;
 mod pending;
+mod reader;
 mod record;
 mod registry;
 mod renewal;
@@ -66,7 +67,7 @@ pub use clock::{
     MANUAL_CLOCK_START_MS, duration_from_millis, duration_from_secs, format_duration,
     parse_duration,
 };
-pub use codec::{Encoded, Encoder, MAX_DEPTH, MAX_VALUE_BYTES, Reader, Token, decode};
+pub use codec::{Encoded, Encoder, MAX_DEPTH, MAX_VALUE_BYTES, decode};
 pub use entry::Entry;
 pub use error::{Error, ErrorKind, Result};
 pub use flight::{Computation, GetOrPut, PendingValue};
@@ -75,6 +76,7 @@ pub use key::{Key, MAX_KEY_BYTES};
 pub use lock::{Holder, MAX_LEASE};
 pub use options::{ClockKind, Options};
 pub use pending::{PendingGuard, PendingLock};
+pub use reader::{Reader, Token};
 pub use registry::{Page, Registry};
 pub use serde_value::{from_value, to_value};
 pub use stats::Stats;

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
-use crate::codec::{Encoded, Encoder, Reader, Token};
+use crate::codec::{Encoded, Encoder};
 use crate::error::{Error, Result};
+use crate::reader::{Reader, Token};
 
 /// The types of values, by the names that all languages use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
