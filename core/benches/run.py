@@ -14,7 +14,7 @@ QUICK = bool(os.environ.get("QUICK"))
 ENTRIES = 100_000 if QUICK else 1_000_000
 REPETITIONS = 3 if QUICK else 5
 
-RUST = ("dashmap", "papaya", "scc", "quick_cache", "moka")
+RUST = ("dashmap", "papaya", "quick_cache") if QUICK else ("dashmap", "papaya", "quick_cache", "scc", "moka")
 # row, unit, what runs it, peers, how the goal is counted, the goal
 ROWS = [
     ("get-random", "ns", "rust", RUST, "fastest", 0.6),
