@@ -52,12 +52,11 @@ fn keys_from(kv: &Registry, keys: &Bound<'_, PyAny>) -> Outcome<Vec<Vec<u8>>> {
 }
 
 /// The pairs of a mapping, or of an iterable of pairs, each checked and converted.
-fn items_from(kv: &Registry, items: &Bound<'_, PyAny>) -> Outcome<Vec<(Vec<u8>, Encoded)>> {
+fn items_from<'py>(kv: &Registry, items: &Bound<'py, PyAny>) -> Outcome<Vec<(Vec<u8>, Encoded)>> {
     kv.ensure_running()?;
     let mut all = Vec::new();
-    let mut push = |key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>| -> Outcome<()> {
-        let key = checked_key(kv, key)?.as_ref().to_vec();
-        all.push((key, Encoded::new(PyValue(value))?));
+    let mut push = |key: &Bound<'_, PyAny>, value: Bound<'py, PyAny>| -> Outcome<()> {
+        all.push((checked_key(kv, key)?.as_ref().to_vec(), value));
         Ok(())
     };
     if let Ok(mapping) = items.cast::<PyMapping>()
@@ -70,15 +69,16 @@ fn items_from(kv: &Registry, items: &Bound<'_, PyAny>) -> Outcome<Vec<(Vec<u8>, 
         };
         for_each("items", &pairs, |pair| {
             let (key, value) = pair_of(&pair)?;
-            push(&key, &value)
+            push(&key, value)
         })?;
-        return Ok(all);
+    } else {
+        for_each("items", items, |pair| {
+            let (key, value) = pair_of(&pair)?;
+            push(&key, value)
+        })?;
     }
-    for_each("items", items, |pair| {
-        let (key, value) = pair_of(&pair)?;
-        push(&key, &value)
-    })?;
-    Ok(all)
+    // All keys come before the first value: a wrong one is told first.
+    all.into_iter().map(|(key, value)| Ok((key, Encoded::new(PyValue(&value))?))).collect()
 }
 
 fn pair_of<'py>(pair: &Bound<'py, PyAny>) -> Result<(Bound<'py, PyAny>, Bound<'py, PyAny>), Error> {

@@ -37,12 +37,16 @@ pub fn get_many<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
 pub fn put_many<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     let handle = env.state.handle(env.id_of(args[0]))?;
     handle.kv.ensure_running()?;
+    let length = env.length_of(args[1])?;
+    let mut keys = Vec::new();
+    for at in (0..length).step_by(2) {
+        keys.push(env.scope(|env| owned(take::key(env, &handle.kv, env.element(args[1], at)?)?))?);
+    }
+    // All keys come before the first value: a wrong one is told first.
     let mut items = Vec::new();
-    for at in (0..env.length_of(args[1])?).step_by(2) {
-        items.push(env.scope(|env| {
-            let key = owned(take::key(env, &handle.kv, env.element(args[1], at)?)?)?;
-            Ok((key, take::value(env, env.element(args[1], at + 1)?)?))
-        })?);
+    for (key, at) in keys.into_iter().zip((1..length).step_by(2)) {
+        let value = env.scope(|env| take::value(env, env.element(args[1], at)?))?;
+        items.push((key, value));
     }
     let options = Given::read(env, args[2], PUT)?.put();
     let entries: Vec<_> = handle.kv.put_many(items, options)?.into_iter().map(Some).collect();
