@@ -40,7 +40,9 @@ merge)
     rm -rf "$kept"
     ;;
 *)
-    "$run" -max_total_time="$what" -timeout=20 -rss_limit_mb=4096 -max_len=1024 \
+    # FUZZ_ARGS: more for libFuzzer, such as -seed=1.
+    # shellcheck disable=SC2086
+    "$run" ${FUZZ_ARGS:-} -max_total_time="$what" -timeout=20 -rss_limit_mb=4096 -max_len=1024 \
         -artifact_prefix="$artifacts/" "$found" "corpus/$target"
     ;;
 esac
