@@ -89,7 +89,7 @@ impl GuardPlan {
             version: conditions.version,
             grant: Grant { lease, signal: Some(signal.clone()) },
             store,
-            renewal: false,
+            ..LockRequest::default()
         };
         Ok(GuardPlan { id, request, owner, signal })
     }
@@ -153,8 +153,8 @@ impl GuardCore {
             fence: Some(self.fence),
             version: None,
             grant: Grant { lease: Some(lease), signal: None },
-            store: None,
             renewal: true,
+            ..LockRequest::default()
         };
         self.apply(Action::Lock(&request, None)).ok()?.entry?;
         Some(now.saturating_add((lease / 3).max(1)))

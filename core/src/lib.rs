@@ -28,6 +28,8 @@
 //! Cargo features: `async` (futures and streams, for any runtime) and `config` (options from TOML).
 
 #![deny(unsafe_code)]
+// What only a cluster needs lies beside what everyone does; the build with all features shows what is dead.
+#![cfg_attr(not(any(feature = "cluster", test)), allow(dead_code))]
 
 mod call_options;
 mod callback;
@@ -51,6 +53,7 @@ mod record;
 mod registry;
 mod renewal;
 mod serde_value;
+mod stamp;
 mod stats;
 mod supervisor;
 mod sync;

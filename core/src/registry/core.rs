@@ -91,10 +91,8 @@ impl Core {
         let mut incarnation = [0; 16];
         getrandom::fill(&mut incarnation)
             .map_err(|error| Error::new(ErrorKind::Io, format!("no randomness: {error}")))?;
-        let member = Arc::new(Member {
-            name: options.node.as_str().into(),
-            incarnation: u128::from_le_bytes(incarnation),
-        });
+        let incarnation = u128::from_le_bytes(incarnation);
+        let member = Arc::new(Member::alone(&options.node, incarnation));
         let supervisor = Arc::new(Supervisor::new());
         let sweeper = Arc::new(Sweeper {
             signal: Arc::new(Signal::default()),
@@ -111,7 +109,7 @@ impl Core {
         });
         let limits = Limits::new(options.max_entries, options.max_bytes);
         let core = Arc::new(Core {
-            table: Table::new(clock, member, limits, ring),
+            table: Table::new(clock, member, limits, ring, None),
             flights: Flights::default(),
             supervisor,
             renewals: Renewals::default(),
@@ -243,7 +241,7 @@ impl Core {
             version: conditions.version,
             grant: Grant { lease: options.lease_nanos(&self.options)?, signal: None },
             store,
-            renewal: false,
+            ..LockRequest::default()
         })
     }
 
