@@ -524,16 +524,16 @@ impl futures_core::Stream for Watch {
 mod tests {
     use super::*;
 
-    fn subscriber(hub: &Arc<Hub>, key: &[u8], capacity: usize) -> Watch {
-        let filter = Filter::Key(key.into());
-        Watch::new(hub.clone(), hub.add(filter, capacity, 1, 9).unwrap())
+    fn subscriber(hub: &Arc<Hub>, key: &[u8], capacity: usize) -> Result<Watch> {
+        let subscriber = hub.add(Filter::Key(key.into()), capacity, 1, 9)?;
+        Ok(Watch::new(hub.clone(), subscriber))
     }
 
     #[test]
     fn what_concerns_members_is_told_to_every_watch() {
         let hub = Arc::new(Hub::default());
-        let (all, slow) = (subscriber(&hub, b"a", 9), subscriber(&hub, b"b", 1));
-        let ended = subscriber(&hub, b"c", 9);
+        let (all, slow) = (subscriber(&hub, b"a", 9).unwrap(), subscriber(&hub, b"b", 1).unwrap());
+        let ended = subscriber(&hub, b"c", 9).unwrap();
         ended.close();
         let woken = Arc::new(AtomicU64::new(0));
         let counter = woken.clone();
