@@ -34,6 +34,8 @@
 mod call_options;
 mod callback;
 mod clock;
+#[cfg(any(feature = "cluster", test))]
+mod cluster;
 mod codec;
 mod digest;
 mod endpoint;
