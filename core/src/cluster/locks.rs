@@ -9,8 +9,9 @@ use super::records::Batch;
 use super::state::{Cx, State, Todo};
 use super::wire::{LockAnswer, LockAsk, Term};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lock::{LockState, NEVER};
+use crate::lock::{Holder, LockState, NEVER};
 use crate::sync::Mutex;
+use crate::table::locked_by;
 use crate::table::mutation::{
     Action, Applied, Asker, Granted, LockRequest, Mutation, Outcome, Wait,
 };
@@ -200,8 +201,7 @@ impl State {
         cx: &Cx<'_>,
         from: u128,
         id: u64,
-        attempt: u64,
-        term: Term,
+        (attempt, term): (u64, Term),
         answer: LockAnswer,
         todo: &mut Todo,
     ) {
@@ -241,7 +241,8 @@ impl State {
                 conclude(outcome, result, todo);
             }
             LockAnswer::Locked { node, owner, waited } => {
-                let error = crate::table::locked_by(&key, &node, owner.as_deref());
+                let owner = owner.map(|owner| owner.to_string());
+                let error = locked_by(&key, Some(Holder { node, owner }));
                 let error = if waited { error.after_waiting() } else { error };
                 conclude(outcome, Err(error), todo);
             }
@@ -407,7 +408,8 @@ impl State {
         }
         let overruled = self.locks.term.is_none_or(|term| term < self.locks.promised);
         if overruled {
-            let clock = cx.now.wall.max(self.locks.promised.clock + 1).max(self.locks.highest_clock);
+            let clock =
+                cx.now.wall.max(self.locks.promised.clock + 1).max(self.locks.highest_clock);
             let term = Term { clock, coordinator: own };
             self.locks.highest_clock = clock + 1;
             (self.locks.term, self.locks.promised) = (Some(term), term);
@@ -415,13 +417,8 @@ impl State {
         }
         let Some(term) = self.locks.term else { return };
         let awaited = |peer: &&super::peers::Peer| !peer.freed && peer.answered != Some(term);
-        let awaited: Vec<u128> = self
-            .peers
-            .all
-            .values()
-            .filter(awaited)
-            .map(|peer| peer.member.incarnation)
-            .collect();
+        let awaited: Vec<u128> =
+            self.peers.all.values().filter(awaited).map(|peer| peer.member.incarnation).collect();
         if !awaited.is_empty() && !cx.settings.faults.term_not_awaited {
             self.close_gate(cx, todo);
         }

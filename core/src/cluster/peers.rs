@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::state::{Cx, State, Todo};
+use super::state::{Admission, Cx, State, Todo};
 use super::wire::{Header, Heartbeat, Term};
 use crate::member::Member;
 use crate::members::MemberState;
@@ -176,7 +176,7 @@ impl State {
             peer.echoed_at = peer.echoed_at.max(at);
             if now - at <= round_trip_bound {
                 peer.offsets.push_back(header.wall as i64 - cx.now.wall as i64);
-                peer.offsets.truncate_front(OFFSETS);
+                keep_last(&mut peer.offsets, OFFSETS);
             }
         }
         if peer.next.is_some_and(|next| next <= peer.sent_before) {
@@ -286,7 +286,7 @@ impl State {
             let is_there = there.contains(name);
             if cx.names.set_named(name, is_there) {
                 let owner = if is_there { name } else { &*heir };
-                todo.events.push(Event::owner(name, owner));
+                todo.events.push(Event::owner_passed(name, owner));
             }
         }
     }
@@ -319,7 +319,7 @@ impl State {
         self.peers.next_beat = now + cx.settings.beat();
         self.peers.beat += 1;
         self.peers.beats.push_back((self.peers.beat, now));
-        self.peers.beats.truncate_front(BEATS);
+        keep_last(&mut self.peers.beats, BEATS);
         let lately = |peer: &&Peer| {
             !peer.left && now.saturating_sub(peer.heard_at) <= cx.settings.patience()
         };
@@ -328,7 +328,7 @@ impl State {
             name: cx.table.member.name.to_string(),
             endpoints: cx.link.endpoints(),
             synced: self.sync.is_synced(),
-            admitted: self.admitted,
+            admitted: self.admission == Admission::Admitted,
             number: self.peers.beat,
             sent: cx.sent.load(Ordering::SeqCst),
             root: cx.replication.root(),
@@ -383,20 +383,14 @@ impl State {
     /// A live member of the same name that was there before this one.
     pub fn namesake(&self, cx: &Cx<'_>) -> Option<&Peer> {
         let own = &cx.table.member;
-        let before =
-            |peer: &&Peer| peer.admitted || peer.member.incarnation < own.incarnation;
+        let before = |peer: &&Peer| peer.admitted || peer.member.incarnation < own.incarnation;
         self.peers.live().filter(|peer| peer.member.name == own.name).find(before)
     }
 }
 
-trait TruncateFront {
-    fn truncate_front(&mut self, most: usize);
-}
-
-impl<T> TruncateFront for VecDeque<T> {
-    fn truncate_front(&mut self, most: usize) {
-        while self.len() > most {
-            self.pop_front();
-        }
+/// Keeps the newest.
+fn keep_last<T>(all: &mut VecDeque<T>, most: usize) {
+    while all.len() > most {
+        all.pop_front();
     }
 }

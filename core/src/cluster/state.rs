@@ -20,7 +20,7 @@ use crate::watch::Event;
 /// What the state machine is told with every call.
 pub(crate) struct Cx<'a> {
     pub now: Now,
-    pub table: &'a Arc<Table>,
+    pub table: &'a Table,
     pub replication: &'a Replication,
     pub settings: &'a Settings,
     pub names: &'a Names,
@@ -59,6 +59,8 @@ pub(crate) struct Todo {
     pub messages: Vec<(Option<u128>, Lane, Vec<u8>)>,
     pub dials: Vec<Vec<String>>,
     pub synced: bool,
+    /// Whether this member was let in under its name.
+    pub admitted: Option<bool>,
 }
 
 impl Todo {
@@ -75,17 +77,33 @@ impl Todo {
     }
 }
 
+/// Whether no earlier member of the same name stands in the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Admission {
+    #[default]
+    New,
+    /// Since when it is looked for.
+    Open(u64),
+    Admitted,
+    /// It did not go away in time. This member goes on, flagged.
+    Rejected,
+}
+
+/// The longest time that a start waits for a first word of anybody.
+const FIRST_WORD: u64 = 500_000_000;
+
 #[derive(Default)]
 pub(crate) struct State {
     pub peers: Peers,
     pub locks: Locks,
     pub sync: Sync,
     pub last_tick: u64,
-    /// No earlier member of the same name stands in the way.
-    pub admitted: bool,
+    pub admission: Admission,
     /// The end of belief at which the own locks were last given up.
     pub lost_until: u64,
     pub left: bool,
+    /// There are endpoints to dial: to be alone at first means little.
+    pub expects_others: bool,
     forgot_at: u64,
 }
 
@@ -97,6 +115,7 @@ impl State {
         self.notice_sleep(cx, todo);
         self.look_at_members(cx, todo);
         self.look_at_clock(cx);
+        self.look_at_admission(cx, todo);
         self.look_at_sync(cx, todo);
         self.look_at_coordinator(cx, todo);
         self.look_at_contact(cx, todo);
@@ -104,6 +123,60 @@ impl State {
         self.look_after_links(cx, todo);
         self.forget(cx);
         self.beat(cx, todo);
+    }
+
+    pub fn is_rejected(&self) -> bool {
+        self.admission == Admission::Rejected
+    }
+
+    /// Whether the name is free: asked of whoever is there.
+    fn look_at_admission(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
+        let now = cx.now.mono;
+        let since = match self.admission {
+            Admission::New => now,
+            Admission::Open(since) => since,
+            Admission::Admitted => return,
+            Admission::Rejected => 0,
+        };
+        let waited = now.saturating_sub(since);
+        let met = self.peers.live().next().is_some();
+        let enough = met || waited >= cx.settings.beat().min(FIRST_WORD);
+        let admission = match self.namesake(cx) {
+            Some(_) if waited < cx.settings.patience() => Admission::Open(since),
+            Some(_) => Admission::Rejected,
+            None if enough || !self.expects_others => Admission::Admitted,
+            None => Admission::Open(since),
+        };
+        if admission == self.admission {
+            return;
+        }
+        self.admission = admission;
+        match admission {
+            Admission::Admitted => {
+                todo.admitted = Some(true);
+                self.peers.beat_now = true;
+            }
+            Admission::Rejected => todo.admitted = Some(false),
+            Admission::New | Admission::Open(_) => {}
+        }
+    }
+
+    /// Records that a member has sent to everyone, in the table already.
+    pub fn on_data(&mut self, cx: &Cx<'_>, from: u128, first: u64, count: u64) {
+        self.hear(cx, from);
+        let Some(peer) = self.peers.all.get_mut(&from) else { return };
+        let end = first.saturating_add(count);
+        if let Some(next) = peer.next {
+            peer.missed |= first > next;
+            peer.next = Some(next.max(end));
+        }
+    }
+
+    /// Something of a member was lost, or too old to be used.
+    pub fn on_missed(&mut self, from: u128) {
+        if let Some(peer) = self.peers.all.get_mut(&from) {
+            peer.missed = true;
+        }
     }
 
     /// Graves that every member had long enough ago are forgotten, and all that are too old.

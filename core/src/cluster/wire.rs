@@ -88,30 +88,79 @@ pub(crate) enum LockAnswer {
 pub(crate) enum Body<'a> {
     Heartbeat(Heartbeat),
     /// Records that everyone gets; `first` is the number of the first of them.
-    Data { first: u64, records: Records<'a> },
+    Data {
+        first: u64,
+        records: Records<'a>,
+    },
     /// The sender goes.
     Bye,
     /// Everything of one shard of the receiver, please.
-    SnapshotAsk { shard: u16, attempt: u64 },
-    SnapshotPart { shard: u16, shards: u16, attempt: u64, part: u32, last: bool, entries: u64, records: Records<'a> },
+    SnapshotAsk {
+        shard: u16,
+        attempt: u64,
+    },
+    SnapshotPart {
+        shard: u16,
+        shards: u16,
+        attempt: u64,
+        part: u32,
+        last: bool,
+        entries: u64,
+        records: Records<'a>,
+    },
     /// Compare with these sums of groups of buckets.
-    RepairStart { round: u64, sums: Vec<u64> },
+    RepairStart {
+        round: u64,
+        sums: Vec<u64>,
+    },
     /// The sums of the buckets of a group that differs, and which have changed just now.
-    RepairGroup { round: u64, group: u8, sums: Vec<u64>, recent: Vec<u8> },
+    RepairGroup {
+        round: u64,
+        group: u8,
+        sums: Vec<u64>,
+        recent: Vec<u8>,
+    },
     /// All groups that differ were told: so many.
-    RepairGroups { round: u64, groups: u16 },
+    RepairGroups {
+        round: u64,
+        groups: u16,
+    },
     /// What the sender has in these buckets: hashes of key and record.
-    RepairList { round: u64, list: u32, buckets: Vec<(u16, Vec<(u64, u64)>)> },
+    RepairList {
+        round: u64,
+        list: u32,
+        buckets: Vec<(u16, Vec<(u64, u64)>)>,
+    },
     /// Of the buckets of a list, what the receiver lacks, and whose keys the sender wants. `list` is none
     /// for what was wanted.
-    RepairRecords { round: u64, list: Option<u32>, last: bool, wants: Vec<(u64, bool)>, records: Records<'a> },
-    TermOpen { term: Term },
+    RepairRecords {
+        round: u64,
+        list: Option<u32>,
+        last: bool,
+        wants: Vec<(u64, bool)>,
+        records: Records<'a>,
+    },
+    TermOpen {
+        term: Term,
+    },
     /// The sender's promise to follow no lower term than `promised`, and the locks it holds.
-    TermAnswer { term: Term, promised: Term, records: Records<'a> },
+    TermAnswer {
+        term: Term,
+        promised: Term,
+        records: Records<'a>,
+    },
     LockAsk(LockAsk),
-    LockAnswer { id: u64, attempt: u64, term: Term, answer: LockAnswer },
+    LockAnswer {
+        id: u64,
+        attempt: u64,
+        term: Term,
+        answer: LockAnswer,
+    },
     /// The asker has no use for the lock (any more); the fence, if it was granted one.
-    LockCancel { id: u64, fence: Option<u64> },
+    LockCancel {
+        id: u64,
+        fence: Option<u64>,
+    },
 }
 
 macro_rules! kinds {
@@ -406,9 +455,7 @@ fn read_body<'a>(kind: u8, input: &mut Input<'a>) -> Read<Body<'a>> {
             sums: read_sums(input)?,
             recent: input.block()?.to_vec(),
         },
-        REPAIR_GROUPS => {
-            Body::RepairGroups { round: input.number()?, groups: small(input)? }
-        }
+        REPAIR_GROUPS => Body::RepairGroups { round: input.number()?, groups: small(input)? },
         REPAIR_LIST => Body::RepairList {
             round: input.number()?,
             list: small(input)?,
@@ -447,9 +494,7 @@ fn read_body<'a>(kind: u8, input: &mut Input<'a>) -> Read<Body<'a>> {
             term: read_term(input)?,
             answer: read_answer(input)?,
         },
-        LOCK_CANCEL => {
-            Body::LockCancel { id: input.number()?, fence: read_option(input)? }
-        }
+        LOCK_CANCEL => Body::LockCancel { id: input.number()?, fence: read_option(input)? },
         _ => return Err(Garbage("its kind is unknown")),
     })
 }
