@@ -104,7 +104,7 @@ pub(crate) struct State {
     pub left: bool,
     /// There are endpoints to dial: to be alone at first means little.
     pub expects_others: bool,
-    forgot_at: u64,
+    pub forgot_at: u64,
 }
 
 impl State {
