@@ -34,7 +34,7 @@ use std::sync::Arc;
 #[cfg(feature = "cluster")]
 pub(crate) use self::driver::{Prepared, start};
 use self::link::{Lane, Link};
-use self::locks::Decided;
+use self::locks::{Ask, Decided};
 use self::names::Names;
 use self::parked::Parked;
 use self::records::Batch;
@@ -257,7 +257,7 @@ impl Cluster {
             if state.left {
                 return Err(crate::table::shard::stopped());
             }
-            state.ask(cx, id, key, request.clone(), deadline, outcome.cloned(), todo);
+            state.ask(cx, id, Ask::new(key, request, deadline, outcome), todo);
             Ok(Applied { waiting: true, ..Applied::default() })
         })
     }
@@ -390,7 +390,7 @@ impl Cluster {
         self.with_state(|state, cx, todo| {
             if !std::mem::replace(&mut state.left, true) {
                 state.drop_asks(todo);
-                todo.to_all(cx.writer().bye());
+                todo.everyone(cx.writer().bye());
             }
         });
         self.tell_synced(&Err(crate::table::shard::stopped()));

@@ -64,11 +64,11 @@ pub(crate) struct Todo {
 }
 
 impl Todo {
-    pub fn to_all(&mut self, bytes: Vec<u8>) {
+    pub fn everyone(&mut self, bytes: Vec<u8>) {
         self.messages.push((None, Lane::Control, bytes));
     }
 
-    pub fn to(&mut self, member: u128, bytes: Vec<u8>) {
+    pub fn member(&mut self, member: u128, bytes: Vec<u8>) {
         self.messages.push((Some(member), Lane::Control, bytes));
     }
 
