@@ -8,6 +8,8 @@ mod address;
 mod bytes;
 #[cfg(feature = "cluster")]
 mod driver;
+#[cfg(feature = "__fuzz")]
+pub(crate) mod fuzzing;
 mod inbound;
 pub(crate) mod link;
 mod locks;
@@ -399,12 +401,12 @@ impl Cluster {
         self.link.close();
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     pub fn root(&self) -> u64 {
         self.replication.root()
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     pub fn minted(&self) -> u64 {
         self.replication.minted()
     }
