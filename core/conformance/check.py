@@ -17,9 +17,14 @@ KINDS = set("""stopped invalid_key invalid_value invalid_argument stale_fence lo
     lock_lost not_found limit""".split())
 EVENTS = set("put delete expire touch persist lock unlock lagged".split())
 TYPES = set("nil bool int float text bytes list map".split())
-STATS = {"entries": int, "waiters": int, "watchers": int, "locks": int, "expired": int, "healthy": bool}
+STATS = {"entries": int, "waiters": int, "watchers": int, "locks": int, "expired": int, "healthy": bool,
+         "members": int, "replicated_out": int, "replicated_in": int, "outbox": int, "outbox_overflows": int,
+         "repairs": int, "tombstones": int, "parked": int, "refused": int, "sync_entries": int, "sync_total": int,
+         "clock_offset_ms": int}
+MEMBER = {"node": str, "state": str, "lag": int, "digest": str, "is_self": bool, "namesake": bool}
 OPTIONS = {"name": str, "node": str, "clock": str, "default_ttl": "duration", "lock_lease": "duration",
-           "max_value_bytes": int, "max_entries": int, "max_bytes": int, "max_watchers": int}
+           "max_value_bytes": int, "max_entries": int, "max_bytes": int, "max_watchers": int,
+           "cluster": str, "listen": list, "peers": list, "discovery": str, "failure_timeout": "duration", "tls": dict}
 REGISTRY = {"node": str, "default_ttl_ms": int, "max_value_bytes": int, "max_entries": int,
             "max_bytes": int, "lock_lease_ms": int, "max_watchers": int}
 
@@ -50,6 +55,11 @@ OPS = {op: tuple(set(part.split()) for part in row) for op, row in {
     "digest": ("", "", ""),
     "stats": ("", "", "stats"),
     "options": ("", "", "options"),
+    "start": ("options", "", ""),
+    "ready": ("", "", "bool"),
+    "wait_synced": ("timeout_ms", "", ""),
+    "members": ("", "", "members"),
+    "endpoints": ("", "", "endpoints"),
     "watch": ("as", "prefix key initial capacity", ""),
     "events": ("of", "", "events unordered"),
     "advance": ("ms", "", ""),
@@ -190,6 +200,12 @@ def number_form(value):
     need(is_int(value), "%r is not a whole number", value)
 
 
+def options_form(value):
+    need(isinstance(value, dict), "options is an object")
+    for inner in value.values():
+        value_form(inner)
+
+
 def size_form(value):
     need(is_int(value, 1), "%r is not a number above 0", value)
 
@@ -215,7 +231,7 @@ def int_form(value):
 
 FIELDS = {"key": key_form, "keys": list_of_keys, "value": value_form, "put": value_form, "default": value_form,
           "items": items_form, "fn": fn_form, "owner": text_form, "by": int_form, "fence": number_form,
-          "if_version": name_form, "ttl_ms": number_form, "lease_ms": number_form, "wait_ms": number_form, "ms": number_form,
+          "if_version": name_form, "options": options_form, "timeout_ms": number_form, "ttl_ms": number_form, "lease_ms": number_form, "wait_ms": number_form, "ms": number_form,
           "persist": flag_form, "keep_ttl": flag_form, "if_absent": flag_form, "lock": flag_form, "create": flag_form,
           "initial": flag_form, "limit": size_form, "capacity": size_form, "as": name_form, "of": name_form, "spawn": name_form,
           "prefix": lambda value: text_form(value, ("$bytes", "$repeat"))}
@@ -269,6 +285,12 @@ def expect_form(op, expect, forms):
                     entry_form(entry)
         elif form == "value":
             value_form(value)
+        elif form == "members":
+            need(isinstance(value, list), "members is a list")
+            for member in value:
+                named_form(member, MEMBER, nullable=True)
+        elif form == "endpoints":
+            need(isinstance(value, list) and all(isinstance(text, str) for text in value), "endpoints is a list of texts")
         elif form == "events":
             need(isinstance(value, list), "events is a list")
             for event in value:

@@ -1,10 +1,14 @@
 //! What a registry is started with: plain data, the same fields in every language.
 
+mod cluster;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub(crate) use self::cluster::ClusterOptions;
+pub use self::cluster::Tls;
 use crate::clock::{format_duration, parse_duration};
 use crate::codec::MAX_VALUE_BYTES;
 use crate::error::{Error, Result, shorten};
@@ -46,6 +50,7 @@ pub struct Options {
     pub(crate) max_watchers: u64,
     pub(crate) lock_lease: Option<Duration>,
     pub(crate) clock: ClockKind,
+    pub(crate) cluster: ClusterOptions,
 }
 
 /// The longest registry and node name, in bytes.
@@ -63,10 +68,17 @@ impl Options {
         "max_watchers",
         "lock_lease",
         "clock",
+        "cluster",
+        "listen",
+        "peers",
+        "discovery",
+        "failure_timeout",
+        "tls",
     ];
 
     /// Those of the fields that are durations.
-    pub const DURATION_FIELDS: &'static [&'static str] = &["default_ttl", "lock_lease"];
+    pub const DURATION_FIELDS: &'static [&'static str] =
+        &["default_ttl", "lock_lease", "failure_timeout"];
 
     /// Options for a registry that [`Registry::open`](crate::Registry::open) finds under `name`.
     pub fn new(name: impl Into<String>) -> Options {
@@ -85,6 +97,7 @@ impl Options {
             max_watchers: 1024,
             lock_lease: None,
             clock: ClockKind::System,
+            cluster: ClusterOptions::default(),
         }
     }
 
@@ -163,7 +176,8 @@ impl Options {
             ("lock_lease", duration(self.lock_lease)),
             ("clock", Value::Text(clock.to_owned())),
         ];
-        Value::Map(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        let fields = fields.into_iter().chain(self.cluster.to_fields());
+        Value::Map(fields.map(|(name, value)| (name.to_owned(), value)).collect())
     }
 
     /// Reads options from a map. A field that is missing or nil has its default; a misspelt one is
@@ -194,7 +208,8 @@ impl Options {
                 "max_entries" => options.max_entries = Some(positive(field, value)?),
                 "max_bytes" => options.max_bytes = Some(positive(field, value)?),
                 "max_watchers" => options.max_watchers = positive(field, value)?,
-                _ => options.clock = clock(text(field, value)?)?,
+                "clock" => options.clock = clock(text(field, value)?)?,
+                _ => options.cluster.set(field, value)?,
             }
         }
         options.check()?;
@@ -252,7 +267,7 @@ impl Options {
         if let Some(lease) = self.lock_lease {
             check_lease("lock_lease", lease)?;
         }
-        Ok(())
+        self.cluster.check(self.clock)
     }
 
     /// The fields in which the other differs.

@@ -1,4 +1,4 @@
-//! Locks that are being waited for, on a thread, through a callback or as futures.
+//! Locks and the first sync, while they are being waited for, on a thread, through a callback or as futures.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,8 +7,10 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
+use crate::fork::{self, Generation};
 use crate::guard::{GuardPlan, LockGuard};
 use crate::lock::NEVER;
+use crate::oneshot::Oneshot;
 use crate::registry::core::Core;
 use crate::table::mutation::{Action, Applied, LockRequest, Mutation, Outcome, Wait};
 
@@ -229,6 +231,61 @@ impl PendingGuard {
     }
 }
 
+/// A wait for the first sync with the cluster, from [`Registry::sync_start`](crate::Registry::sync_start).
+///
+/// Dropping it ends nothing but this wait.
+pub struct PendingSync {
+    outcome: Arc<Oneshot<Result<()>>>,
+    /// In a forked child nobody syncs any more.
+    generation: Generation,
+}
+
+impl PendingSync {
+    /// Whoever syncs sets the outcome.
+    pub(crate) fn of(outcome: Arc<Oneshot<Result<()>>>) -> PendingSync {
+        PendingSync { outcome, generation: Generation::now() }
+    }
+
+    /// There is nothing to wait for.
+    pub(crate) fn decided(result: Result<()>) -> PendingSync {
+        let outcome = Oneshot::new();
+        outcome.set(result);
+        PendingSync::of(Arc::new(outcome))
+    }
+
+    /// Waits until the first sync is done, or has failed.
+    pub fn block(self) -> Result<()> {
+        if self.generation.is_over() {
+            return Err(fork::error());
+        }
+        let taken = || Err(Error::new(ErrorKind::Internal, "the result was taken before"));
+        self.outcome.wait(None).unwrap_or_else(taken)
+    }
+
+    /// The result, if it is decided; it is given once.
+    pub fn try_take(&mut self) -> Option<Result<()>> {
+        if self.generation.is_over() { Some(Err(fork::error())) } else { self.outcome.take() }
+    }
+
+    /// Waits in real time for the result, at most this long; it is given once.
+    pub fn wait_for(&mut self, timeout: Duration) -> Option<Result<()>> {
+        if self.generation.is_over() {
+            return Some(Err(fork::error()));
+        }
+        self.outcome.wait(Some(timeout))
+    }
+
+    /// Calls back when the result is there, at once if it is; replaces an earlier callback.
+    ///
+    /// It is called on whichever thread decided it, with no lock held, and must be quick.
+    pub fn on_ready(&self, callback: impl FnOnce() + Send + 'static) {
+        match self.generation.is_over() {
+            true => callback(),
+            false => self.outcome.on_ready(Box::new(callback)),
+        }
+    }
+}
+
 macro_rules! pending {
     ($type:ident, $output:ty) => {
         impl fmt::Debug for $type {
@@ -259,3 +316,4 @@ macro_rules! pending {
 
 pending!(PendingLock, Result<Option<Entry>>);
 pending!(PendingGuard, Result<LockGuard>);
+pending!(PendingSync, Result<()>);

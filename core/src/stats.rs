@@ -28,6 +28,53 @@ pub struct Stats {
     pub worker_restarts: u64,
     /// False after too many restarts within a minute; reads and writes go on, expiry may be late.
     pub healthy: bool,
+    /// Live members, this one included; alone 1.
+    pub members: u64,
+    /// Records sent to other members.
+    pub replicated_out: u64,
+    /// Records of other members applied here.
+    pub replicated_in: u64,
+    /// Records waiting to be sent.
+    pub outbox: u64,
+    /// How often the outbox was full, so that the rest goes by repair.
+    pub outbox_overflows: u64,
+    /// Rounds of repair that moved something.
+    pub repairs: u64,
+    /// Deleted and expired entries that are kept in mind until all members know.
+    pub tombstones: u64,
+    /// Records from beyond the bound of the clock, kept until they are due.
+    pub parked: u64,
+    /// Messages and links refused: garbage, another cluster, another version.
+    pub refused: u64,
+    /// Entries received in the first sync.
+    pub sync_entries: u64,
+    /// Entries that the first sync has in all.
+    pub sync_total: u64,
+    /// How far this clock is from the lower median of the live members', in milliseconds.
+    pub clock_offset_ms: i64,
+}
+
+/// What the cluster adds to the counts; alone there is one member and nothing to count.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ClusterStats {
+    pub members: u64,
+    pub replicated_out: u64,
+    pub replicated_in: u64,
+    pub outbox: u64,
+    pub outbox_overflows: u64,
+    pub repairs: u64,
+    pub tombstones: u64,
+    pub parked: u64,
+    pub refused: u64,
+    pub sync_entries: u64,
+    pub sync_total: u64,
+    pub clock_offset_ms: i64,
+}
+
+impl ClusterStats {
+    fn alone() -> ClusterStats {
+        ClusterStats { members: 1, ..ClusterStats::default() }
+    }
 }
 
 impl Stats {
@@ -43,10 +90,23 @@ impl Stats {
         "expired",
         "worker_restarts",
         "healthy",
+        "members",
+        "replicated_out",
+        "replicated_in",
+        "outbox",
+        "outbox_overflows",
+        "repairs",
+        "tombstones",
+        "parked",
+        "refused",
+        "sync_entries",
+        "sync_total",
+        "clock_offset_ms",
     ];
 
-    pub(crate) fn of(core: &Core) -> Stats {
+    pub(crate) fn of(core: &Core, cluster: Option<ClusterStats>) -> Stats {
         let table = core.table.stats();
+        let cluster = cluster.unwrap_or_else(ClusterStats::alone);
         Stats {
             entries: table.entries as u64,
             bytes: table.bytes as u64,
@@ -58,6 +118,18 @@ impl Stats {
             expired: table.expired,
             worker_restarts: core.supervisor.restarts(),
             healthy: core.supervisor.is_healthy(),
+            members: cluster.members,
+            replicated_out: cluster.replicated_out,
+            replicated_in: cluster.replicated_in,
+            outbox: cluster.outbox,
+            outbox_overflows: cluster.outbox_overflows,
+            repairs: cluster.repairs,
+            tombstones: cluster.tombstones,
+            parked: cluster.parked,
+            refused: cluster.refused,
+            sync_entries: cluster.sync_entries,
+            sync_total: cluster.sync_total,
+            clock_offset_ms: cluster.clock_offset_ms,
         }
     }
 }

@@ -12,10 +12,11 @@ use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::{self, Generation};
 use crate::key::Key;
+use crate::members::MemberState;
 use crate::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex, RwLock};
 
-/// What happened to a key, or to the watch.
+/// What happened to a key, to a member of the cluster, or to the watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EventKind {
@@ -35,10 +36,14 @@ pub enum EventKind {
     Unlock,
     /// The reader was too slow: [`count`](Event::count) events before the next one are lost.
     Lagged,
+    /// The entries of a node have passed to another member, or back; one event for all of them.
+    Owner,
+    /// A member came, went, or is otherwise than before.
+    Member,
 }
 
 impl EventKind {
-    /// The stable name: `put delete expire touch persist lock unlock lagged`.
+    /// The stable name: `put delete expire touch persist lock unlock lagged owner member`.
     pub const fn as_str(self) -> &'static str {
         match self {
             EventKind::Put => "put",
@@ -49,6 +54,8 @@ impl EventKind {
             EventKind::Lock => "lock",
             EventKind::Unlock => "unlock",
             EventKind::Lagged => "lagged",
+            EventKind::Owner => "owner",
+            EventKind::Member => "member",
         }
     }
 }
@@ -63,17 +70,44 @@ impl fmt::Display for EventKind {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
     kind: EventKind,
-    entry: Option<Entry>,
+    about: About,
     count: u64,
+}
+
+/// Whom an event concerns.
+#[derive(Clone, Debug, PartialEq)]
+// Members come and go in a cluster only.
+#[cfg_attr(not(feature = "cluster"), allow(dead_code))]
+enum About {
+    Key(Entry),
+    /// Shared by all watches, which all get it.
+    Member(Arc<(Box<str>, MemberState)>),
+    /// Whose entries have passed, and to whom.
+    Owner(Arc<(Box<str>, Box<str>)>),
+    Watch,
 }
 
 impl Event {
     pub(crate) fn of(kind: EventKind, entry: Entry) -> Event {
-        Event { kind, entry: Some(entry), count: 1 }
+        Event { kind, about: About::Key(entry), count: 1 }
+    }
+
+    /// The member of this name is in this state from now on.
+    #[cfg(any(feature = "cluster", test))]
+    pub(crate) fn member(node: &str, state: MemberState) -> Event {
+        let about = About::Member(Arc::new((node.into(), state)));
+        Event { kind: EventKind::Member, about, count: 1 }
+    }
+
+    /// What this node has put has another owner from now on.
+    #[cfg(any(feature = "cluster", test))]
+    pub(crate) fn owner_passed(node: &str, owner: &str) -> Event {
+        let about = About::Owner(Arc::new((node.into(), owner.into())));
+        Event { kind: EventKind::Owner, about, count: 1 }
     }
 
     fn lagged(count: u64) -> Event {
-        Event { kind: EventKind::Lagged, entry: None, count }
+        Event { kind: EventKind::Lagged, about: About::Watch, count }
     }
 
     /// What happened.
@@ -81,19 +115,47 @@ impl Event {
         self.kind
     }
 
-    /// The key; `None` for `lagged`.
+    /// The key; `None` for `lagged`, `owner` and `member`.
     pub fn key(&self) -> Option<Key> {
-        self.entry.as_ref().map(Entry::key)
+        self.entry().map(Entry::key)
     }
 
-    /// The entry after the event, for delete and expire the removed one; `None` for `lagged`.
+    /// The entry after the event, for delete and expire the removed one; `None` for `lagged`, `owner` and `member`.
     pub fn entry(&self) -> Option<&Entry> {
-        self.entry.as_ref()
+        match &self.about {
+            About::Key(entry) => Some(entry),
+            _ => None,
+        }
     }
 
     /// For `lagged` the number of events lost, otherwise 1.
     pub fn count(&self) -> u64 {
         self.count
+    }
+
+    /// For `member` its name, for `owner` that of the node whose entries have passed; otherwise `None`.
+    pub fn node(&self) -> Option<&str> {
+        match &self.about {
+            About::Member(member) => Some(&member.0),
+            About::Owner(passed) => Some(&passed.0),
+            _ => None,
+        }
+    }
+
+    /// For `member` how it is from now on; otherwise `None`.
+    pub fn state(&self) -> Option<MemberState> {
+        match &self.about {
+            About::Member(member) => Some(member.1),
+            _ => None,
+        }
+    }
+
+    /// For `owner` the node that has the entries from now on; otherwise `None`.
+    pub fn owner(&self) -> Option<&str> {
+        match &self.about {
+            About::Owner(passed) => Some(&passed.1),
+            _ => None,
+        }
     }
 }
 
@@ -165,15 +227,20 @@ impl Subscriber {
     fn deliver(&self, shard: usize, events: &[(u64, Event)], lost: &AtomicU64) -> bool {
         let from = self.from[shard].load(Ordering::SeqCst);
         let wanted = |event: &Event| {
-            event.entry.as_ref().is_some_and(|entry| self.filter.matches(entry.key_bytes()))
+            event.entry().is_some_and(|entry| self.filter.matches(entry.key_bytes()))
         };
+        let events = events.iter().filter(|(number, event)| *number >= from && wanted(event));
+        self.take(events.map(|(_, event)| event), lost)
+    }
+
+    fn take<'a>(&self, events: impl Iterator<Item = &'a Event>, lost: &AtomicU64) -> bool {
         let mut dropped = Vec::new();
         let mut delivered = false;
         let mut queue = self.queue.lock();
-        for (number, event) in events {
-            if *number < from || queue.closed || !wanted(event) {
-                continue;
-            }
+        if queue.closed {
+            return false;
+        }
+        for event in events {
             // The oldest goes: who was late learns of it first and then has the newest.
             if queue.events.len() >= self.capacity {
                 dropped.extend(queue.events.pop_front());
@@ -277,6 +344,14 @@ impl Hub {
         let mut to_wake = self.subscribers.read().as_ref().clone();
         to_wake.retain(|subscriber| subscriber.deliver(shard, events, &self.lost));
         to_wake
+    }
+
+    /// Tells everyone, whatever they watch, and wakes them; never under a lock.
+    #[cfg(any(feature = "cluster", test))]
+    pub fn announce(&self, event: &Event) {
+        let mut to_wake = self.subscribers.read().as_ref().clone();
+        to_wake.retain(|subscriber| subscriber.take(std::iter::once(event), &self.lost));
+        wake(&to_wake);
     }
 
     pub fn close(&self) {
@@ -442,5 +517,46 @@ impl futures_core::Stream for Watch {
                 Poll::Pending
             }
         }
+    }
+}
+
+#[cfg(all(test, not(feature = "__shuttle")))]
+mod tests {
+    use super::*;
+
+    fn subscriber(hub: &Arc<Hub>, key: &[u8], capacity: usize) -> Result<Watch> {
+        let subscriber = hub.add(Filter::Key(key.into()), capacity, 1, 9)?;
+        Ok(Watch::new(hub.clone(), subscriber))
+    }
+
+    #[test]
+    fn what_concerns_members_is_told_to_every_watch() {
+        let hub = Arc::new(Hub::default());
+        let (all, slow) = (subscriber(&hub, b"a", 9).unwrap(), subscriber(&hub, b"b", 1).unwrap());
+        let ended = subscriber(&hub, b"c", 9).unwrap();
+        ended.close();
+        let woken = Arc::new(AtomicU64::new(0));
+        let counter = woken.clone();
+        all.on_ready(move || {
+            counter.fetch_add(1, Ordering::SeqCst);
+        });
+        hub.announce(&Event::member("n2", MemberState::Down));
+        hub.announce(&Event::owner_passed("n2", "n1"));
+        assert_eq!(woken.load(Ordering::SeqCst), 2);
+
+        let member = all.try_next().unwrap();
+        assert_eq!((member.kind(), member.count()), (EventKind::Member, 1));
+        assert_eq!((member.node(), member.state()), (Some("n2"), Some(MemberState::Down)));
+        assert_eq!((member.key(), member.entry(), member.owner()), (None, None, None));
+        let owner = all.try_next().unwrap();
+        assert_eq!((owner.kind(), owner.count()), (EventKind::Owner, 1));
+        assert_eq!((owner.node(), owner.owner()), (Some("n2"), Some("n1")));
+        assert_eq!((owner.key(), owner.entry(), owner.state()), (None, None, None));
+        assert_eq!(all.try_next(), None);
+
+        let lagged = slow.try_next().unwrap();
+        assert_eq!((lagged.kind(), lagged.count(), lagged.node()), (EventKind::Lagged, 1, None));
+        assert_eq!(slow.try_next().map(|event| event.kind()), Some(EventKind::Owner));
+        assert_eq!((hub.lost(), ended.try_next()), (1, None));
     }
 }

@@ -44,6 +44,12 @@ test('options are plain data that can be started again', async (t) => {
     maxWatchers: 1024,
     lockLease: '30s',
     clock: 'manual',
+    cluster: null,
+    listen: null,
+    peers: null,
+    discovery: null,
+    failureTimeout: null,
+    tls: null,
   })
   await kv.stop()
   const stored = JSON.parse(JSON.stringify(options))

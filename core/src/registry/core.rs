@@ -83,6 +83,10 @@ fn sweep_until_stopped(core: &Weak<Core>, signal: &Signal) {
 
 impl Core {
     pub fn new(options: Options) -> Result<Arc<Core>> {
+        if options.cluster.name.is_some() {
+            let message = "this build has no cluster: turn on the feature `cluster`";
+            return Err(Error::argument(message));
+        }
         fork::watch();
         let clock = Arc::new(match options.clock {
             ClockKind::System => Clock::System,

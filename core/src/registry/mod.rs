@@ -1,5 +1,6 @@
 //! The public handle: every call starts here.
 
+mod cluster;
 pub(crate) mod core;
 mod listing;
 mod many;
@@ -68,7 +69,11 @@ impl Handle {
 impl Registry {
     /// Starts a registry.
     ///
-    /// Errors: `already_started` if one of this name runs in this process, `invalid_argument`.
+    /// In a cluster it waits a moment, at most half a second, for a first word of the configured peers, and up to
+    /// two failure timeouts for an earlier member of the same node name to vanish.
+    ///
+    /// Errors: `already_started` if one of this name runs in this process, `invalid_argument`; in a cluster also
+    /// `cluster` if a live member has the same node name, `io` if it cannot listen.
     ///
     /// ```
     /// # fn main() -> Result<(), minikv::Error> {
@@ -79,8 +84,10 @@ impl Registry {
     /// # Ok(()) }
     /// ```
     pub fn start(options: impl Into<Options>) -> Result<Registry> {
-        let options = options.into();
-        options.check()?;
+        Registry::start_now(options)
+    }
+
+    fn start_named(options: Options) -> Result<Registry> {
         let Some(name) = options.name.clone() else {
             return Ok(Registry::new(Core::new(options)?));
         };
@@ -535,7 +542,7 @@ impl Registry {
     /// Counts of what the registry holds and does.
     pub fn stats(&self) -> Result<Stats> {
         self.ensure_running()?;
-        let stats = Stats::of(&self.0.core);
+        let stats = Stats::of(&self.0.core, self.cluster_stats());
         self.ensure_running()?;
         Ok(stats)
     }

@@ -112,6 +112,11 @@ fn expected_form(output: &Output, form: &str, expected: &Json, now: u64, unorder
                 same_value(name, found, field)
             })
         }
+        ("members", Output::Members(found)) => {
+            let expected = expected.as_array().ok_or("members is no list")?;
+            match_all(found, expected, false, member)
+        }
+        ("endpoints", Output::Texts(found)) => equal(form, &Json::from(&found[..]), expected),
         ("events", Output::Events(found)) => {
             let expected = expected.as_array().ok_or("events is no list")?;
             match_all(found, expected, unordered, |found, fields| event(found, fields, now))
@@ -139,6 +144,15 @@ fn match_all<T: std::fmt::Debug>(
         left.remove(place.ok_or_else(|| format!("nothing matches {fields}: {found:?}"))?);
     }
     Ok(())
+}
+
+fn member(found: &minikv::Member, fields: &Json) -> Check {
+    let found = serde_json::to_value(found).map_err(|error| error.to_string())?;
+    let fields = fields.as_object().ok_or("a member is an object")?;
+    fields.iter().try_for_each(|(name, expected)| {
+        let found = found.get(name).ok_or_else(|| format!("unknown member field {name}"))?;
+        equal(name, found, expected)
+    })
 }
 
 fn event(found: &minikv::Event, fields: &Json, now: u64) -> Check {

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use minikv::{
-    ClockKind, Entry, Error, Event, Key, LockGuard, MANUAL_CLOCK_START_MS, Options, Registry,
-    Value, Watch,
+    ClockKind, Entry, Error, Event, Key, LockGuard, MANUAL_CLOCK_START_MS, Member, Options,
+    Registry, Value, Watch,
 };
 use serde_json::Value as Json;
 
@@ -28,6 +28,8 @@ pub enum Output {
     Value(Value),
     Digest(String),
     Map(Value),
+    Members(Vec<Member>),
+    Texts(Vec<String>),
     Events(Vec<Event>),
     Spawned,
 }

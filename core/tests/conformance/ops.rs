@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use minikv::{
-    Entry, Error, ListOptions, LockOptions, PutOptions, Update, Value, Version, WatchOptions,
-    WriteOptions,
+    Entry, Error, ListOptions, LockOptions, Options, PutOptions, Registry, Update, Value, Version,
+    WatchOptions, WriteOptions,
 };
 use serde_json::Value as Json;
 
@@ -281,6 +281,17 @@ impl Run {
                 kv.ensure_running()?;
                 Output::Map(kv.options().to_value())
             }
+            "start" => {
+                Registry::start(options(required(step.get("options"), "options")?)?)?.stop();
+                Output::Nothing
+            }
+            "ready" => Output::Bool(kv.ready()?),
+            "wait_synced" => {
+                kv.wait_synced(required(step.duration("timeout_ms")?, "timeout_ms")?)?;
+                Output::Nothing
+            }
+            "members" => Output::Members(kv.members()?),
+            "endpoints" => Output::Texts(kv.endpoints()?),
             "watch" => {
                 let mut options = WatchOptions::new().initial(step.flag("initial")?);
                 if let Some(prefix) = step.get("prefix") {
@@ -368,6 +379,20 @@ impl Run {
             }
         })
     }
+}
+
+/// Options as a file has them: durations as text.
+fn options(fields: &Json) -> Result<Options, Failure> {
+    let mut map = std::collections::BTreeMap::new();
+    for (name, value) in required(fields.as_object(), "options")? {
+        let (name, value) = match (name.strip_suffix("_ms"), value.as_u64()) {
+            (Some(name), Some(ms)) => (name, Value::from(format!("{ms}ms"))),
+            (Some(name), None) => (name, literal::value(value)?),
+            (None, _) => (name.as_str(), literal::value(value)?),
+        };
+        map.insert(name.to_owned(), value);
+    }
+    Ok(Options::from_value(&Value::Map(map))?)
 }
 
 fn change(

@@ -1,0 +1,110 @@
+//! What a registry tells of its cluster. Alone it is its own and only member, and has nothing to wait for.
+
+use std::time::Duration;
+
+use super::Registry;
+use crate::error::Result;
+use crate::members::Member;
+use crate::options::Options;
+use crate::pending::PendingSync;
+use crate::stats::ClusterStats;
+
+impl Registry {
+    /// Starts a registry without any wait, for callers that must not block. Alone it is the same as [`start`](Registry::start).
+    ///
+    /// That a live member has the same node name shows in [`wait_synced`](Registry::wait_synced), as `cluster`.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), minikv::Error> {
+    /// let kv = minikv::Registry::start_now("quick")?;
+    /// assert!(kv.ready()?);
+    /// # Ok(()) }
+    /// ```
+    pub fn start_now(options: impl Into<Options>) -> Result<Registry> {
+        let options = options.into();
+        options.check()?;
+        Registry::start_named(options)
+    }
+
+    /// Whether the first sync with the cluster is done, so that reads see what the others had; alone always true.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), minikv::Error> {
+    /// use minikv::{Options, Registry};
+    /// let kv = Registry::start(Options::unnamed())?;
+    /// assert!(kv.ready()?);
+    /// # Ok(()) }
+    /// ```
+    pub fn ready(&self) -> Result<bool> {
+        self.alone()?;
+        Ok(true)
+    }
+
+    /// Waits in real time until the first sync with the cluster is done; alone it is.
+    ///
+    /// Errors: `timeout`, whose message tells how far it is; `cluster` if this member could not join.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), minikv::Error> {
+    /// use std::time::Duration;
+    /// use minikv::{Options, Registry};
+    /// let kv = Registry::start(Options::unnamed())?;
+    /// kv.wait_synced(Duration::from_secs(10))?;
+    /// # Ok(()) }
+    /// ```
+    pub fn wait_synced(&self, _timeout: Duration) -> Result<()> {
+        self.alone()
+    }
+
+    /// Waits for the first sync without blocking; what comes back may still be waiting.
+    pub fn sync_start(&self) -> Result<PendingSync> {
+        Ok(PendingSync::decided(self.alone()))
+    }
+
+    /// As [`wait_synced`](Registry::wait_synced), as a future for any runtime, whose timeout is the caller's to set.
+    #[cfg(feature = "async")]
+    pub async fn wait_synced_async(&self) -> Result<()> {
+        self.sync_start()?.await
+    }
+
+    /// The members of the cluster, sorted by node, then incarnation; alone this one.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), minikv::Error> {
+    /// use minikv::{MemberState, Options, Registry};
+    /// let kv = Registry::start(Options::unnamed().node("n1"))?;
+    /// let members = kv.members()?;
+    /// assert_eq!((members.len(), members[0].node.as_str()), (1, "n1"));
+    /// assert!(members[0].is_self && members[0].state == MemberState::Live);
+    /// # Ok(()) }
+    /// ```
+    pub fn members(&self) -> Result<Vec<Member>> {
+        self.alone()?;
+        let member = &self.0.core.table.member;
+        Ok(vec![Member::alone(&member.name, member.incarnation)])
+    }
+
+    /// Where other members can dial this one, with the true ports; alone nowhere.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), minikv::Error> {
+    /// use minikv::{Options, Registry};
+    /// let kv = Registry::start(Options::unnamed())?;
+    /// assert!(kv.endpoints()?.is_empty());
+    /// # Ok(()) }
+    /// ```
+    pub fn endpoints(&self) -> Result<Vec<String>> {
+        self.alone()?;
+        Ok(Vec::new())
+    }
+
+    /// What the cluster counts; alone nothing.
+    pub(super) fn cluster_stats(&self) -> Option<ClusterStats> {
+        None
+    }
+
+    /// There is no cluster, so only `stopped` and `forked` can stand in the way.
+    fn alone(&self) -> Result<()> {
+        self.ensure_running()
+    }
+}
