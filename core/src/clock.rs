@@ -25,7 +25,10 @@ pub(crate) enum Clock {
     Manual(AtomicU64),
     /// Two numbers that a simulation sets.
     #[cfg(test)]
-    Simulated { wall: AtomicU64, mono: AtomicU64 },
+    Simulated {
+        wall: AtomicU64,
+        mono: AtomicU64,
+    },
 }
 
 impl Clock {

@@ -27,12 +27,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(
-        record: Record,
-        read_at: u64,
-        locked: bool,
-        heir: Option<Arc<str>>,
-    ) -> Entry {
+    pub(crate) fn new(record: Record, read_at: u64, locked: bool, heir: Option<Arc<str>>) -> Entry {
         Entry { record, read_at, locked, heir }
     }
 

@@ -156,7 +156,14 @@ impl GuardCore {
             renewal: true,
             ..LockRequest::default()
         };
-        self.apply(Action::Lock(&request, None)).ok()?.entry?;
+        match self.registry.cluster() {
+            None => drop(self.apply(Action::Lock(&request, None)).ok()?.entry?),
+            // Whether the coordinator has agreed, the table will show.
+            Some(cluster) => {
+                let id = self.registry.next_id();
+                cluster.ask(id, &self.key, &request, now, None).ok()?;
+            }
+        }
         Some(now.saturating_add((lease / 3).max(1)))
     }
 

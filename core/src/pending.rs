@@ -33,8 +33,9 @@ impl Pending {
         request: LockRequest,
         wait: u64,
     ) -> Result<Pending> {
+        let cluster = core.cluster();
         let deadline = match wait {
-            0 => 0,
+            0 if cluster.is_none() => 0,
             NEVER => NEVER,
             wait => core.table.clock.mono().saturating_add(wait).min(NEVER - 1),
         };
@@ -47,10 +48,19 @@ impl Pending {
             outcome: Arc::new(Outcome::new()),
             taken: false,
         };
-        let wait = (wait > 0).then(|| pending.wait());
-        let conditions = pending.request.conditions();
-        let action = Action::Lock(&pending.request, wait);
-        match core.table.apply(&Mutation { key: &pending.key, conditions, action }) {
+        let result = match cluster {
+            Some(cluster) => {
+                let Pending { key, request, outcome, .. } = &pending;
+                cluster.ask(id, key, request, deadline, Some(outcome))
+            }
+            None => {
+                let wait = (wait > 0).then(|| pending.wait());
+                let conditions = pending.request.conditions();
+                let action = Action::Lock(&pending.request, wait);
+                core.table.apply(&Mutation { key: &pending.key, conditions, action })
+            }
+        };
+        match result {
             Ok(applied) if applied.waiting => {}
             result => pending.outcome.set(result),
         }
@@ -92,9 +102,11 @@ impl Pending {
         self.core.ensure_not_forked()?;
         let clock: &Clock = &self.core.table.clock;
         let real_deadline = !clock.is_manual() && self.deadline != NEVER;
+        let patience = self.core.cluster().map_or(0, |cluster| cluster.patience());
+        let deadline = self.deadline.saturating_add(patience);
         loop {
             let timeout = if real_deadline {
-                let left = self.deadline.saturating_sub(clock.mono());
+                let left = deadline.saturating_sub(clock.mono());
                 // The sweeper ends the wait in time; this is for the case that it cannot.
                 Some(Duration::from_nanos(left) + Duration::from_millis(20))
             } else {
@@ -104,7 +116,7 @@ impl Pending {
                 self.taken = true;
                 return result;
             }
-            if real_deadline && clock.mono() >= self.deadline && self.cancel() {
+            if real_deadline && clock.mono() >= deadline && self.cancel() {
                 return Err(self.core.table.locked_error(&self.key).after_waiting());
             }
         }
@@ -112,7 +124,10 @@ impl Pending {
 
     /// Leaves the queue. False: it was decided before.
     fn cancel(&self) -> bool {
-        self.core.table.cancel(&self.key, self.wait())
+        match self.core.cluster() {
+            Some(cluster) => cluster.cancel(self.id),
+            None => self.core.table.cancel(&self.key, self.wait()),
+        }
     }
 }
 

@@ -280,11 +280,8 @@ pub(crate) fn size_of_content(key: usize, encoded: usize, lock: Option<Option<&s
 impl Rare {
     fn boxed(self) -> Option<Arc<Rare>> {
         let Rare { lock, minor, fence_epoch, large, dead } = &self;
-        let empty = lock.is_none()
-            && minor.is_none()
-            && fence_epoch.is_none()
-            && large.is_none()
-            && !dead;
+        let empty =
+            lock.is_none() && minor.is_none() && fence_epoch.is_none() && large.is_none() && !dead;
         (!empty).then(|| Arc::new(self))
     }
 }

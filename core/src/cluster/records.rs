@@ -188,11 +188,7 @@ fn time(input: &mut Input<'_>) -> Read<u64> {
     if time > i64::MAX as u64 { Err(Garbage("a time is past 2262")) } else { Ok(time) }
 }
 
-fn value<'a>(
-    input: &mut Input<'a>,
-    flags: u8,
-    members: &[Arc<Member>],
-) -> Read<DeltaValue<'a>> {
+fn value<'a>(input: &mut Input<'a>, flags: u8, members: &[Arc<Member>]) -> Read<DeltaValue<'a>> {
     let (epoch, time_put) = (time(input)?, time(input)?);
     if time_put == 0 {
         return Err(Garbage("a value was put at no time"));
@@ -206,7 +202,9 @@ fn value<'a>(
     let exp = if flags & HAS_EXP != 0 { time(input)? } else { NEVER };
     let content = if flags & HAS_CONTENT != 0 { Some(input.block()?) } else { None };
     let dead = flags & DEAD != 0;
-    if content.is_some_and(|content| dead || content.len() > MAX_VALUE_BYTES || !is_canonical(content)) {
+    if content
+        .is_some_and(|content| dead || content.len() > MAX_VALUE_BYTES || !is_canonical(content))
+    {
         return Err(Garbage("a value is damaged"));
     }
     if content.is_none() && !dead && exp == NEVER {

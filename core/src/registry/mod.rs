@@ -84,7 +84,17 @@ impl Registry {
     /// # Ok(()) }
     /// ```
     pub fn start(options: impl Into<Options>) -> Result<Registry> {
-        Registry::start_now(options)
+        let registry = Registry::start_now(options)?;
+        if let Some(cluster) = registry.0.core.cluster() {
+            cluster.wait_admitted()?;
+        }
+        Ok(registry)
+    }
+
+    /// A handle of a simulated member.
+    #[cfg(test)]
+    pub(crate) fn from_core(core: Arc<Core>) -> Registry {
+        Registry::new(core)
     }
 
     fn start_named(options: Options) -> Result<Registry> {

@@ -49,9 +49,7 @@ pub(crate) fn check_conditions(
 ) -> Result<()> {
     check_access(at, cx.member, &mutation.conditions, cx)?;
     match &mutation.action {
-        Action::Put(Put { if_absent: true, .. }) => {
-            check_absent(at.key, at.present.as_ref(), cx)
-        }
+        Action::Put(Put { if_absent: true, .. }) => check_absent(at.key, at.present.as_ref(), cx),
         _ => Ok(()),
     }
 }
@@ -73,6 +71,16 @@ pub(crate) fn check_access(
     conditions: &Conditions<'_>,
     cx: &Context<'_>,
 ) -> Result<()> {
+    check_fence(at, conditions)?;
+    if let Some(held) = at.lock().filter(|lock| lock.is_held(cx.now))
+        && !held.is_holder(member, conditions.owner)
+    {
+        return Err(locked_error(at.key, Some(held)));
+    }
+    check_version(at, conditions, cx)
+}
+
+pub(crate) fn check_fence(at: &Target<'_>, conditions: &Conditions<'_>) -> Result<()> {
     let lock = at.lock();
     if let Some(fence) = conditions.fence {
         let valid = lock.is_some_and(|l| l.fence == fence && l.state != LockState::Released);
@@ -80,12 +88,7 @@ pub(crate) fn check_access(
             return Err(stale_fence(at.key, fence, lock));
         }
     }
-    if let Some(held) = lock.filter(|lock| lock.is_held(cx.now))
-        && !held.is_holder(member, conditions.owner)
-    {
-        return Err(locked_error(at.key, Some(held)));
-    }
-    check_version(at, conditions, cx)
+    Ok(())
 }
 
 pub(crate) fn check_version(
@@ -118,6 +121,7 @@ pub(crate) fn locked_error(key: &[u8], lock: Option<&LockRegister>) -> Error {
     locked_by(key, lock.map(LockRegister::holder))
 }
 
+/// What somebody is told who may not have a key's lock because this holder has it.
 pub(crate) fn locked_by(key: &[u8], holder: Option<Holder>) -> Error {
     let holder = holder.map(|holder| holder.to_string());
     let holder = holder.unwrap_or_else(|| "somebody".to_owned());

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::access::{check_absent, check_fence, check_version, expiry_at};
 use super::merge::Delta;
-use super::mutation::Effects;
+use super::mutation::{Applied, Effects, LockRequest, Mutation};
 use super::replication::{Replication, bucket_of};
-use super::shard::{Context, Shard};
+use super::shard::{Context, Shard, stopped};
 use super::{SHARDS, Slot, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::LockState;
@@ -18,7 +19,7 @@ impl Table {
     }
 
     /// Whether this member may change anything at all now.
-    pub(super) fn check_clock(&self) -> Result<()> {
+    pub fn check_clock(&self) -> Result<()> {
         if self.replication.as_ref().is_some_and(|replication| replication.is_refusing()) {
             let message = "this machine's clock is too far from that of the other members; see clock_offset_ms in stats, and set it right";
             return Err(Error::new(ErrorKind::Cluster, message));
@@ -116,6 +117,82 @@ impl Table {
         });
     }
 
+    /// Gives up all locks of this member; nobody shall count on them again.
+    pub fn lose_own_locks(&self) {
+        for record in self.locked_by(self.member.incarnation, LockState::Held) {
+            self.change_known(&record, |shard, hash, record, cx, fx| {
+                let cx = &Context { local: true, ..*cx };
+                shard.end_lock(hash, record, LockState::Released, cx, fx);
+            });
+        }
+    }
+
+    /// As [`apply`](Table::apply), but for what is to be done without any lock of the caller's.
+    pub fn apply_quietly(
+        &self,
+        mutation: &Mutation<'_>,
+    ) -> (Result<Applied>, Option<(usize, Effects)>) {
+        let hash = self.hash(mutation.key);
+        let place = Table::place(hash);
+        let (result, fx) =
+            self.change_quietly(place, true, |shard, cx, fx| shard.apply(hash, mutation, cx, fx));
+        (result, Some((place, fx)))
+    }
+
+    /// Ends a lock that a member was granted and has no use for.
+    pub fn end_lock_quietly(
+        &self,
+        key: &[u8],
+        fence: u64,
+        holder: u128,
+    ) -> Option<(usize, Effects)> {
+        let hash = self.hash(key);
+        let place = Table::place(hash);
+        let ((), fx) = self.change_quietly(place, true, |shard, cx, fx| {
+            let at = shard.target(hash, key);
+            let unwanted = at
+                .lock()
+                .is_some_and(|lock| lock.fence == fence && lock.member.incarnation == holder);
+            if let Some(record) = at.known().filter(|_| unwanted) {
+                shard.end_lock(hash, record.clone(), LockState::Released, cx, fx);
+            }
+        });
+        Some((place, fx))
+    }
+
+    /// Makes a record one of a deleted value, under its own stamp, unless it has changed.
+    pub fn bury_quietly(&self, record: &Record) -> Option<(usize, Effects)> {
+        let hash = self.hash(record.key());
+        let place = Table::place(hash);
+        let ((), fx) = self.change_quietly(place, true, |shard, cx, fx| {
+            shard.bury_dead(hash, record, cx, fx);
+        });
+        Some((place, fx))
+    }
+
+    /// What can be said of a wish for a lock without asking anybody; `None`: the coordinator is to be asked.
+    pub fn check_ask(&self, key: &[u8], request: &LockRequest) -> Result<Option<Applied>> {
+        let hash = self.hash(key);
+        let shard = self.slots[Table::place(hash)].shard.read();
+        if shard.is_closed() {
+            return Err(stopped());
+        }
+        let cx = self.context(self.clock.now());
+        let mut at = shard.target(hash, key);
+        at.present = at.present.filter(|record| !record.is_expired(cx.now.wall));
+        check_fence(&at, &request.conditions())?;
+        check_version(&at, &request.conditions(), &cx)?;
+        if let Some(store) = &request.store {
+            expiry_at(store.expiry, at.present.as_ref(), &cx)?;
+            if store.if_absent {
+                check_absent(key, at.present.as_ref(), &cx)?;
+            }
+        } else if at.present.is_none() {
+            return Ok(Some(Applied::default()));
+        }
+        Ok(None)
+    }
+
     /// Forgets graves dug before this time of the monotonic clock, so many of each shard at most.
     pub fn forget(&self, before: u64, budget: usize) {
         for place in 0..SHARDS {
@@ -186,8 +263,6 @@ impl Table {
     /// What the digest must be.
     pub fn recomputed_root(&self) -> u64 {
         let hashes = (0..SHARDS).flat_map(|place| self.known_in(place));
-        hashes.fold(0, |sum, record| {
-            sum.wrapping_add(super::replication::record_hash(&record))
-        })
+        hashes.fold(0, |sum, record| sum.wrapping_add(super::replication::record_hash(&record)))
     }
 }

@@ -130,6 +130,25 @@ impl Shard {
         self.dig(hash, Some(record), grave, &cx, fx);
     }
 
+    /// Makes a live record a tombstone under its own stamp, if it still is what it was.
+    pub(super) fn bury_dead(
+        &mut self,
+        hash: u64,
+        seen: &Record,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) {
+        let at = self.target(hash, seen.key());
+        let Some(known) = at.known().filter(|known| known.stamp() == seen.stamp()) else { return };
+        let grave = known.buried();
+        if let Some(present) = &at.present {
+            self.take_out(hash, present, cx, fx);
+            self.emit_removed(EventKind::Delete, present, cx, fx);
+        }
+        self.dig(hash, at.present.as_ref(), grave, cx, fx);
+        self.give_memory_back(cx);
+    }
+
     /// Puts a grave in the place of an earlier one, or where there was none.
     pub(super) fn bury(&mut self, hash: u64, grave: Record, cx: &Context<'_>, fx: &mut Effects) {
         self.dig(hash, None, grave, cx, fx);

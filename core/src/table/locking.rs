@@ -67,7 +67,10 @@ impl Shard {
             Some(_) => return Err(locked_error(at.key, known)),
             None => check_access(at, member, &request.conditions(), cx)?,
         }
-        if request.renewal && !known.is_some_and(|lock| lock.is_held(cx.now)) {
+        let same_fence = |fence: u64| request.fence.is_none_or(|wanted| wanted == fence);
+        if request.renewal
+            && !known.is_some_and(|lock| lock.is_held(cx.now) && same_fence(lock.fence))
+        {
             return Ok(Applied::default());
         }
         let store = request.store.as_ref();

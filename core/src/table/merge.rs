@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::locking::lose;
 use super::mutation::Effects;
 use super::replication::Faults;
-use super::shard::{Context, Room, Shard, Target, entry};
+use super::shard::{Context, Room, Shard, Target};
 use crate::lock::{LockRegister, LockState, NEVER};
 use crate::member::Member;
 use crate::record::{Record, Stamped};
 use crate::stamp::Stamp;
-use crate::watch::{Event, EventKind};
+use crate::watch::EventKind;
 
 /// All that a member knows of a key.
 pub(crate) struct Delta<'a> {
@@ -28,6 +28,7 @@ pub(crate) struct DeltaValue<'a> {
     pub writer: Arc<Member>,
 }
 
+#[derive(Clone)]
 pub(crate) struct DeltaLock {
     pub fence: u64,
     pub grantor: u128,
@@ -174,7 +175,7 @@ impl Shard {
             if let Some(present) = &at.present {
                 let dead = record.stamp().is_some_and(|stamp| stamp.dead);
                 let kind = if dead { EventKind::Delete } else { EventKind::Expire };
-                fx.events.push(Event::of(kind, entry(present, cx).without_lock()));
+                self.emit_removed(kind, present, cx, fx);
             }
             return;
         }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+pub(crate) use self::access::locked_by;
 use self::access::{check_access, locked_error};
 use self::mutation::{Action, Applied, Conditions, Effects, Limits, Mutation, Wait};
 use self::replication::Replication;
@@ -205,6 +206,18 @@ impl Table {
         needs_mono: bool,
         change: impl FnOnce(&mut Shard, &Context<'_>, &mut Effects) -> T,
     ) -> T {
+        let (result, fx) = self.change_quietly(place, needs_mono, change);
+        self.follow_up(place, fx);
+        result
+    }
+
+    /// As [`change`](Table::change), but what follows is left to the caller.
+    fn change_quietly<T>(
+        &self,
+        place: usize,
+        needs_mono: bool,
+        change: impl FnOnce(&mut Shard, &Context<'_>, &mut Effects) -> T,
+    ) -> (T, Effects) {
         let slot = &self.slots[place];
         let mut fx = Effects::default();
         let result = {
@@ -217,8 +230,7 @@ impl Table {
             slot.settle(&shard, &mut fx);
             result
         };
-        self.follow_up(place, fx);
-        result
+        (result, fx)
     }
 
     /// All or nothing: the shards of all keys are locked together, in one order for everyone.
@@ -303,7 +315,7 @@ impl Table {
     }
 
     /// Everything that must not happen under the lock of a shard.
-    fn follow_up(&self, place: usize, fx: Effects) {
+    pub fn follow_up(&self, place: usize, fx: Effects) {
         let slot = &self.slots[place];
         if let (Some(replication), false) = (&self.replication, fx.changed.is_empty()) {
             replication.send(fx.changed);

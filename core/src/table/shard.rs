@@ -378,10 +378,7 @@ impl Shard {
         if let Some(lock) = record.lock().filter(|lock| lock.state == LockState::Held) {
             lose(&mut lock.clone(), fx);
         }
-        if cx.watched {
-            // The lock went with the entry.
-            fx.events.push(Event::of(kind, entry(record, cx).without_lock()));
-        }
+        self.emit_removed(kind, record, cx, fx);
         self.serve(hash, record.key(), cx, fx);
         self.give_memory_back(cx);
     }
@@ -488,13 +485,7 @@ impl Shard {
     }
 
     /// Believes again in a lock that had lapsed because its holder seemed dead.
-    pub(super) fn revive(
-        &mut self,
-        hash: u64,
-        record: Record,
-        cx: &Context<'_>,
-        fx: &mut Effects,
-    ) {
+    pub(super) fn revive(&mut self, hash: u64, record: Record, cx: &Context<'_>, fx: &mut Effects) {
         let Some(lock) = record.lock().filter(|lock| lock.state == LockState::Lapsed) else {
             return;
         };
@@ -513,13 +504,7 @@ impl Shard {
     }
 
     /// Ends a lock whose time is over.
-    pub(super) fn lapse(
-        &mut self,
-        hash: u64,
-        record: Record,
-        cx: &Context<'_>,
-        fx: &mut Effects,
-    ) {
+    pub(super) fn lapse(&mut self, hash: u64, record: Record, cx: &Context<'_>, fx: &mut Effects) {
         let own = record.lock().is_some_and(|lock| {
             lock.member.incarnation == cx.member.incarnation && cx.now.mono < lock.lease_end
         });
@@ -547,7 +532,8 @@ impl Shard {
                 }
             } else if let Some((at, hash)) = self.leases.due(cx.now.mono) {
                 let due = |record: &&Record| record.lease_end() == at;
-                let due = self.with_hash(hash, cx.hasher).chain(self.graves.with_hash(hash)).find(due);
+                let due =
+                    self.with_hash(hash, cx.hasher).chain(self.graves.with_hash(hash)).find(due);
                 match due.cloned() {
                     Some(record) => self.lapse(hash, record, cx, fx),
                     None => self.leases.remove(at, hash),
@@ -619,6 +605,19 @@ impl Shard {
         }
     }
 
+    /// The lock went with the entry.
+    pub(super) fn emit_removed(
+        &self,
+        kind: EventKind,
+        record: &Record,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) {
+        if cx.watched {
+            fx.events.push(Event::of(kind, entry(record, cx).without_lock()));
+        }
+    }
+
     /// Every invariant of this structure; for tests.
     #[cfg(test)]
     pub fn validate(&self, hasher: &RandomState) {
@@ -645,7 +644,8 @@ impl Shard {
         assert_eq!((bytes, held), (self.record_bytes, self.held_locks));
         assert!(
             self.expiries.len() <= expiries
-                && self.leases.len() <= leases + self.graves.records().filter(|grave| is_held(grave)).count(),
+                && self.leases.len()
+                    <= leases + self.graves.records().filter(|grave| is_held(grave)).count(),
             "no stale deadline"
         );
         let waiting: usize = self.waiters.values().map(BTreeMap::len).sum();

@@ -1,0 +1,179 @@
+//! Engines that meet within this process.
+
+use std::sync::{Condvar, Mutex as StdMutex};
+use std::time::Duration;
+
+use super::*;
+
+/// Generous: a machine under load is slow, and a test that passes does not wait.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+#[derive(Default)]
+struct Seen {
+    messages: Vec<Vec<u8>>,
+    up: Vec<u128>,
+    down: Vec<u128>,
+    refused: Vec<String>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    seen: StdMutex<Seen>,
+    changed: Condvar,
+}
+
+impl Inbox {
+    fn note(&self, change: impl FnOnce(&mut Seen)) {
+        change(&mut self.seen.lock().unwrap());
+        self.changed.notify_all();
+    }
+
+    #[track_caller]
+    fn until<T>(&self, what: &str, mut found: impl FnMut(&Seen) -> Option<T>) -> T {
+        let mut seen = self.seen.lock().unwrap();
+        loop {
+            if let Some(found) = found(&seen) {
+                return found;
+            }
+            let (guard, waited) = self.changed.wait_timeout(seen, PATIENCE).unwrap();
+            seen = guard;
+            assert!(!waited.timed_out(), "waited in vain: {what}; up {:x?}", seen.up);
+        }
+    }
+
+    #[track_caller]
+    fn until_up(&self, member: &Member, times: usize) {
+        let count = |seen: &Seen| seen.up.iter().filter(|up| **up == member.incarnation).count();
+        self.until("a link", |seen| (count(seen) >= times).then_some(()));
+    }
+
+    #[track_caller]
+    fn until_down(&self, member: &Member) {
+        self.until("a link's end", |seen| seen.down.contains(&member.incarnation).then_some(()));
+    }
+}
+
+impl Inbound for Inbox {
+    fn message(&self, bytes: Vec<u8>) {
+        self.note(|seen| seen.messages.push(bytes));
+    }
+
+    fn link_up(&self, incarnation: u128) {
+        self.note(|seen| seen.up.push(incarnation));
+    }
+
+    fn link_down(&self, incarnation: u128) {
+        self.note(|seen| seen.down.push(incarnation));
+    }
+
+    fn refused(&self, what: &str) {
+        self.note(|seen| seen.refused.push(what.to_owned()));
+    }
+}
+
+struct Member {
+    engine: Arc<Engine>,
+    inbox: Arc<Inbox>,
+    incarnation: u128,
+}
+
+fn config(listen: &str, peers: &[String]) -> EngineConfig {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).unwrap();
+    EngineConfig {
+        cluster: "test".to_owned(),
+        incarnation: u128::from_le_bytes(bytes),
+        listen: vec![listen.to_owned()],
+        peers: peers.to_vec(),
+        multicast: false,
+        failure_timeout: Duration::from_millis(2_500),
+        tls: None,
+    }
+}
+
+fn open(config: EngineConfig) -> Member {
+    let inbox = Arc::new(Inbox::default());
+    let incarnation = config.incarnation;
+    let engine = Engine::open(config, inbox.clone()).unwrap();
+    Member { engine, inbox, incarnation }
+}
+
+fn member(peers: &[&Member]) -> Member {
+    let peers: Vec<String> = peers.iter().flat_map(|peer| peer.engine.endpoints()).collect();
+    open(config("127.0.0.1:0", &peers))
+}
+
+fn numbered(number: u32, size: usize) -> Vec<u8> {
+    let mut bytes = vec![0; size.max(4)];
+    bytes[..4].copy_from_slice(&number.to_le_bytes());
+    bytes
+}
+
+fn numbers(seen: &Seen) -> Vec<u32> {
+    let number = |bytes: &Vec<u8>| u32::from_le_bytes(bytes[..4].try_into().unwrap());
+    seen.messages.iter().map(number).collect()
+}
+
+#[test]
+fn what_is_sent_at_once_on_a_new_link_arrives_on_both_sides() {
+    for _ in 0..10 {
+        let a = member(&[]);
+        let b = member(&[&a]);
+        let meet = |me: &Member, other: &Member| {
+            me.inbox.until_up(other, 1);
+            me.engine.send(other.incarnation, Lane::Control, numbered(1, 4));
+            me.engine.broadcast(Lane::Bulk, numbered(2, 4));
+        };
+        meet(&a, &b);
+        meet(&b, &a);
+        for inbox in [&a.inbox, &b.inbox] {
+            inbox.until("two messages", |seen| {
+                let mut numbers = numbers(seen);
+                numbers.sort_unstable();
+                (numbers == [1, 2]).then_some(())
+            });
+        }
+    }
+}
+
+#[test]
+fn three_mesh_by_gossip_and_a_broadcast_reaches_both_others_in_order() {
+    let a = member(&[]);
+    let b = member(&[&a]);
+    let c = member(&[&a]);
+    for (me, others) in [(&a, [&b, &c]), (&b, [&a, &c]), (&c, [&a, &b])] {
+        for other in others {
+            me.inbox.until_up(other, 1);
+        }
+    }
+    const COUNT: u32 = 100_000;
+    for number in 0..COUNT {
+        b.engine.broadcast(Lane::Bulk, numbered(number, 100));
+    }
+    for inbox in [&a.inbox, &c.inbox] {
+        inbox.until("all", |seen| (seen.messages.len() == COUNT as usize).then_some(()));
+        assert!(numbers(&inbox.seen.lock().unwrap()).into_iter().eq(0..COUNT));
+    }
+    assert!(b.inbox.seen.lock().unwrap().messages.is_empty());
+    for number in 0..1000 {
+        b.engine.send(c.incarnation, Lane::Control, numbered(number, 70_000));
+    }
+    c.inbox.until("unicast", |seen| (seen.messages.len() == COUNT as usize + 1000).then_some(()));
+    assert!(numbers(&c.inbox.seen.lock().unwrap())[COUNT as usize..].iter().copied().eq(0..1000));
+    assert_eq!(a.inbox.seen.lock().unwrap().messages.len(), COUNT as usize);
+}
+
+#[test]
+fn a_member_that_leaves_is_told_and_one_that_comes_back_is_found() {
+    let a = member(&[]);
+    let b = member(&[&a]);
+    a.inbox.until_up(&b, 1);
+    b.inbox.until_up(&a, 1);
+    let endpoint = a.engine.endpoints();
+    a.engine.close();
+    a.engine.close();
+    b.inbox.until_down(&a);
+    let again = open(config(&endpoint[0], &[]));
+    b.inbox.until_up(&again, 1);
+    again.inbox.until_up(&b, 1);
+}

@@ -1,0 +1,43 @@
+//! What has to be said and belongs to no call.
+
+use std::collections::HashSet;
+use std::sync::LazyLock;
+
+use crate::sync::Mutex;
+
+/// `off`: nothing goes to stderr.
+const VARIABLE: &str = "MINIKV_LOG";
+
+pub(crate) fn warn(text: &str) {
+    if tracing::dispatcher::has_been_set() {
+        tracing::warn!(target: "minikv", "{text}");
+    } else {
+        to_stderr("warning", text);
+    }
+}
+
+pub(crate) fn info(text: &str) {
+    if tracing::dispatcher::has_been_set() {
+        tracing::info!(target: "minikv", "{text}");
+    } else {
+        to_stderr("info", text);
+    }
+}
+
+/// Warns the first time that `key` is given in this process.
+pub(crate) fn warn_once(key: &str, text: &str) {
+    static SAID: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
+    let first = SAID.lock().insert(key.to_owned());
+    if first {
+        warn(text);
+    }
+}
+
+fn to_stderr(level: &str, text: &str) {
+    use std::io::Write;
+    if std::env::var_os(VARIABLE).is_some_and(|value| value == "off") {
+        return;
+    }
+    // A closed stderr is no reason to panic.
+    let _ = writeln!(std::io::stderr(), "minikv: {level}: {text}");
+}

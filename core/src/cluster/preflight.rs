@@ -1,0 +1,89 @@
+//! What is checked before the engine listens, so that errors name what is wrong and where.
+
+use std::fs;
+use std::io::ErrorKind as Io;
+use std::net::TcpListener;
+use std::path::Path;
+
+use super::address::Address;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Whether this can be listened on now.
+pub(crate) fn listen(address: &Address) -> Result<()> {
+    match address {
+        Address::Tcp { host, port } => {
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            TcpListener::bind((bare, *port))
+                .map(drop)
+                .map_err(|error| cannot(address, &reason(&error)))
+        }
+        Address::Unix(path) => unix(address, Path::new(path)),
+    }
+}
+
+pub(crate) fn cannot(address: &Address, why: &str) -> Error {
+    Error::new(ErrorKind::Io, format!("cannot listen on {address}: {why}"))
+}
+
+fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        Io::AddrInUse => {
+            "another process, or another registry of this one, listens there".to_owned()
+        }
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(not(unix))]
+fn unix(address: &Address, _path: &Path) -> Result<()> {
+    Err(cannot(address, "this system has no Unix sockets"))
+}
+
+/// Leaves nothing in the way that a killed process left behind; touches nothing that lives.
+#[cfg(unix)]
+fn unix(address: &Address, path: &Path) -> Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    use std::os::unix::net::UnixStream;
+
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        return Err(cannot(address, "there is no such folder"));
+    }
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == Io::NotFound => return Ok(()),
+        Err(error) => return Err(cannot(address, &error.to_string())),
+        Ok(found) => found,
+    };
+    // The engine would delete whatever is there.
+    if !found.file_type().is_socket() {
+        return Err(cannot(address, "there is a file that is not a socket"));
+    }
+    match UnixStream::connect(path) {
+        Ok(stream) => Err(cannot(address, &who_listens(&stream))),
+        // Its process is gone. The engine's lock file may still be held: by a program that the process
+        // started and that inherited it. A new one must not wait for that.
+        Err(error) if error.kind() == Io::ConnectionRefused => {
+            let _ = fs::remove_file(format!("{}.lock", path.display()));
+            Ok(())
+        }
+        Err(error) => Err(cannot(address, &error.to_string())),
+    }
+}
+
+#[cfg(unix)]
+fn who_listens(stream: &std::os::unix::net::UnixStream) -> String {
+    #[cfg(target_os = "linux")]
+    if let Ok(peer) = rustix::net::sockopt::socket_peercred(stream) {
+        let id = peer.pid.as_raw_nonzero().get();
+        return if u32::try_from(id) == Ok(std::process::id()) {
+            "another registry of this process listens there".to_owned()
+        } else {
+            format!("the process {id} listens there")
+        };
+    }
+    let _ = stream;
+    "another process listens there".to_owned()
+}

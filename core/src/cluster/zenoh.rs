@@ -1,0 +1,682 @@
+//! The engine under the cluster, and the only file that names it: links over TCP, TLS and Unix sockets,
+//! discovery by gossip, and word of links that break.
+//!
+//! What each member declares, under a prefix that is the cluster's own (so two clusters never mix):
+//! `all` and `to/<incarnation>` are subscribed to; the token `at/<incarnation>/<endpoints>` goes out after
+//! these, so who sees it knows that messages arrive from then on, and where to dial its member again.
+
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
+
+use ::zenoh::Wait;
+use ::zenoh::config::{Config, Locator, ZenohId};
+use ::zenoh::internal::runtime::{Runtime, RuntimeBuilder, ZRuntime};
+use ::zenoh::liveliness::LivelinessToken;
+use ::zenoh::pubsub::Publisher;
+use ::zenoh::qos::{CongestionControl, Priority, Reliability};
+use ::zenoh::sample::{Locality, SampleKind};
+use ::zenoh::session::Session;
+
+use super::address::{Address, from_locator};
+use super::link::{Inbound, Lane, Link};
+use super::log;
+use super::preflight;
+use super::tls::{Pem, Tls};
+use crate::error::{Error, ErrorKind, Result};
+use crate::fork::{self, Generation};
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, RwLock};
+
+/// Changes with what members say to each other: other versions are other clusters.
+const PREFIX: &str = "minikv/1";
+/// The largest message taken. Larger values than this holds are refused when they are put.
+const MAX_MESSAGE_BYTES: u32 = 64 << 20;
+/// How long a sender waits at most for a member that takes nothing, before its link is closed.
+const MAX_BLOCKED: Duration = Duration::from_millis(500);
+const FIRST_REDIAL: Duration = Duration::from_millis(100);
+const LAST_REDIAL: Duration = Duration::from_secs(1);
+/// Members remembered for dialling them again; beyond, those without a link are forgotten.
+const MAX_KNOWN: usize = 4096;
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(crate) struct EngineConfig {
+    pub cluster: String,
+    pub incarnation: u128,
+    pub listen: Vec<String>,
+    pub peers: Vec<String>,
+    pub multicast: bool,
+    pub failure_timeout: Duration,
+    pub tls: Option<Tls>,
+}
+
+pub(crate) struct Engine {
+    /// Empty once closed. Read-locked while sending.
+    live: Arc<RwLock<Option<Live>>>,
+    shared: Arc<Shared>,
+    closing: AtomicBool,
+    generation: Generation,
+    endpoints: Vec<String>,
+}
+
+struct Live {
+    runtime: Runtime,
+    session: Session,
+    control: Publisher<'static>,
+    bulk: Publisher<'static>,
+    unicast: Mutex<HashMap<(u128, Lane), Arc<Publisher<'static>>>>,
+    _token: LivelinessToken,
+}
+
+/// What callbacks and dials need. Holds nothing of the session, nor what hears of messages.
+struct Shared {
+    prefix: String,
+    own: u128,
+    tls: bool,
+    known: Mutex<HashMap<u128, Known>>,
+    /// Whose link broke since the last message was sent.
+    gone: Mutex<Vec<u128>>,
+    dialling: Mutex<HashSet<String>>,
+    own_addresses: OnceLock<HashSet<String>>,
+    /// Held while the engine's settings name an endpoint to dial.
+    settings: Mutex<()>,
+}
+
+struct Known {
+    endpoints: Vec<String>,
+    linked: bool,
+}
+
+thread_local! {
+    static IN_CALLBACK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs what a callback does, so that `close` can tell that it must not wait for it.
+fn in_callback(body: impl FnOnce()) {
+    struct Reset(bool);
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            IN_CALLBACK.set(self.0);
+        }
+    }
+    let _reset = Reset(IN_CALLBACK.replace(true));
+    body();
+}
+
+/// The engine's threads are the process's: they live until it ends and do not survive a fork.
+fn check_process() -> Result<Generation> {
+    static FIRST: OnceLock<Generation> = OnceLock::new();
+    fork::watch();
+    let now = Generation::now();
+    if *FIRST.get_or_init(|| now) == now {
+        return Ok(now);
+    }
+    let text = "a member of a cluster ran in this process before it was forked, and the child cannot be \
+                one; start it as a process of its own";
+    Err(Error::new(ErrorKind::Forked, text))
+}
+
+impl Engine {
+    /// Joins; returns without waiting for anybody. Unreachable peers are dialled again and are no error.
+    pub fn open(config: EngineConfig, inbound: Arc<dyn Inbound>) -> Result<Arc<Engine>> {
+        let generation = check_process()?;
+        let listen = parse(&config.listen)?;
+        let peers = parse(&config.peers)?;
+        let pem = config.tls.as_ref().map(Tls::read).transpose()?;
+        for address in &listen {
+            preflight::listen(address)?;
+        }
+        let settings = settings(&config, &listen, pem.as_ref())?;
+        let cluster = xxhash_rust::xxh3::xxh3_128(config.cluster.as_bytes());
+        let shared = Arc::new(Shared {
+            prefix: format!("{PREFIX}/{cluster:032x}"),
+            own: config.incarnation,
+            tls: pem.is_some(),
+            known: Mutex::default(),
+            gone: Mutex::default(),
+            dialling: Mutex::default(),
+            own_addresses: OnceLock::new(),
+            settings: Mutex::default(),
+        });
+        let opening = shared.clone();
+        // On a thread of its own: the caller's may belong to an async runtime, where the engine cannot wait.
+        let (live, endpoints) = on_own_thread("minikv-open", move || {
+            ZRuntime::Application.block_in_place(start(settings, opening, inbound))
+        })?
+        .map_err(|error| cannot_start(&error, config.tls.is_some()))?;
+        if pem.is_none() {
+            warn_if_open_to_all(&listen);
+        }
+        for peer in peers {
+            live.spawn(keep_dialling(
+                live.runtime.clone(),
+                live.session.clone(),
+                shared.clone(),
+                peer,
+            ));
+        }
+        Ok(Arc::new(Engine {
+            live: Arc::new(RwLock::new(Some(live))),
+            shared,
+            closing: AtomicBool::new(false),
+            generation,
+            endpoints,
+        }))
+    }
+
+    fn is_over(&self) -> bool {
+        self.generation.is_over() || self.closing.load(Ordering::SeqCst)
+    }
+}
+
+impl Link for Engine {
+    fn broadcast(&self, lane: Lane, bytes: Vec<u8>) {
+        if self.is_over() {
+            return;
+        }
+        if let Some(live) = self.live.read().as_ref() {
+            live.forget(&self.shared);
+            let publisher = match lane {
+                Lane::Control => &live.control,
+                Lane::Bulk => &live.bulk,
+            };
+            // Fails only once it is closed.
+            let _ = publisher.put(bytes).wait();
+        }
+    }
+
+    fn send(&self, to: u128, lane: Lane, bytes: Vec<u8>) {
+        if self.is_over() {
+            return;
+        }
+        if let Some(live) = self.live.read().as_ref() {
+            live.forget(&self.shared);
+            if let Some(publisher) = live.publisher_to(&self.shared, to, lane) {
+                let _ = publisher.put(bytes).wait();
+            }
+        }
+    }
+
+    fn connect(&self, endpoints: &[String]) {
+        if self.is_over() {
+            return;
+        }
+        let live = self.live.read();
+        let Some(live) = live.as_ref() else { return };
+        let mut known: HashMap<u128, Vec<String>> = HashMap::new();
+        for text in endpoints {
+            let Ok(address) = Address::parse(text) else { continue };
+            match self.shared.who_is_at(text) {
+                Some((_, member)) if member.linked => {}
+                Some((incarnation, member)) => {
+                    known.insert(incarnation, member.endpoints);
+                }
+                None => {
+                    let (runtime, session) = (live.runtime.clone(), live.session.clone());
+                    let shared = self.shared.clone();
+                    live.spawn(async move {
+                        dial_stranger(&runtime, &session, &shared, &address).await;
+                    });
+                }
+            }
+        }
+        for (incarnation, endpoints) in known {
+            live.spawn(dial_known(
+                live.runtime.clone(),
+                self.shared.clone(),
+                incarnation,
+                endpoints,
+            ));
+        }
+    }
+
+    fn endpoints(&self) -> Vec<String> {
+        self.endpoints.clone()
+    }
+
+    fn close(&self) {
+        // In a forked child nothing of it may be touched.
+        if self.generation.is_over() || self.closing.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        let live = self.live.clone();
+        let body = move || {
+            // Behind a message that is being sent, which waits for a bounded time.
+            let Some(live) = live.write().take() else { return };
+            // Errors: it took too long. Its links end with the process or the peers' patience.
+            let _ = live.session.close().timeout(CLOSE_TIMEOUT).wait();
+            let _ = live.runtime.close().timeout(CLOSE_TIMEOUT).wait();
+        };
+        let spawned = thread::Builder::new().name("minikv-close".to_owned()).spawn(body);
+        match spawned {
+            Ok(_) if IN_CALLBACK.get() => {}
+            Ok(thread) => drop(thread.join()),
+            // Out of threads: dropping it here could panic inside an async runtime.
+            Err(_) => std::mem::forget(self.live.clone()),
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if self.generation.is_over() {
+            std::mem::forget(self.live.clone());
+        } else {
+            self.close();
+        }
+    }
+}
+
+impl Live {
+    /// Until it is closed.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let closed = self.runtime.get_cancellation_token();
+        ZRuntime::Net.spawn(async move { closed.run_until_cancelled(task).await });
+    }
+
+    fn publisher_to(
+        &self,
+        shared: &Shared,
+        to: u128,
+        lane: Lane,
+    ) -> Option<Arc<Publisher<'static>>> {
+        let mut unicast = self.unicast.lock();
+        if let Some(publisher) = unicast.get(&(to, lane)) {
+            return Some(publisher.clone());
+        }
+        let publisher = Arc::new(publisher(&self.session, shared.key_to(to), lane).ok()?);
+        unicast.insert((to, lane), publisher.clone());
+        Some(publisher)
+    }
+
+    /// Not where a link breaks: nothing may be undeclared in a callback.
+    fn forget(&self, shared: &Shared) {
+        for incarnation in std::mem::take(&mut *shared.gone.lock()) {
+            for lane in [Lane::Control, Lane::Bulk] {
+                // Bound, so that it is dropped after the lock.
+                let _dropped = self.unicast.lock().remove(&(incarnation, lane));
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn key_to(&self, incarnation: u128) -> String {
+        format!("{}/to/{incarnation:032x}", self.prefix)
+    }
+
+    fn key_at(&self, incarnation: u128, endpoints: &[String]) -> String {
+        format!("{}/at/{incarnation:032x}/{}", self.prefix, hex(&endpoints.join("\n")))
+    }
+
+    fn who_is_at(&self, endpoint: &str) -> Option<(u128, Known)> {
+        let known = self.known.lock();
+        // A member that runs rather than one that ran there before.
+        let found = known
+            .iter()
+            .filter(|(_, member)| member.endpoints.iter().any(|at| at == endpoint))
+            .max_by_key(|(_, member)| member.linked);
+        found.map(|(incarnation, member)| {
+            let member = Known { endpoints: member.endpoints.clone(), linked: member.linked };
+            (*incarnation, member)
+        })
+    }
+
+    fn is_linked(&self, incarnation: u128) -> bool {
+        self.known.lock().get(&incarnation).is_some_and(|member| member.linked)
+    }
+
+    /// A member's token came or went. Whether it is news.
+    fn note(&self, incarnation: u128, endpoints: Vec<String>, linked: bool) -> bool {
+        let mut known = self.known.lock();
+        if known.len() >= MAX_KNOWN {
+            known.retain(|_, member| member.linked);
+        }
+        let member = known.entry(incarnation).or_insert(Known { endpoints: vec![], linked: false });
+        member.endpoints = endpoints;
+        std::mem::replace(&mut member.linked, linked) != linked
+    }
+
+    /// Its link is closed. Whether it was open.
+    fn note_down(&self, incarnation: u128) -> bool {
+        let mut known = self.known.lock();
+        let was = known.get_mut(&incarnation).map(|member| std::mem::take(&mut member.linked));
+        drop(known);
+        self.gone.lock().push(incarnation);
+        was == Some(true)
+    }
+}
+
+fn parse(endpoints: &[String]) -> Result<Vec<Address>> {
+    endpoints.iter().map(|text| Address::parse(text)).collect()
+}
+
+fn on_own_thread<T: Send + 'static>(
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'static,
+) -> Result<T> {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(body);
+    let thread = spawned.map_err(|error| {
+        Error::new(ErrorKind::Io, format!("cannot start the thread {name}: {error}"))
+    })?;
+    // The engine panics when it cannot start its threads.
+    thread.join().map_err(|_| {
+        Error::new(ErrorKind::Io, "the cluster's engine panicked; can it start its threads?")
+    })
+}
+
+/// The engine's own words, without where in its sources they were said.
+fn words(error: &(dyn std::error::Error + Send + Sync)) -> String {
+    let text = error.to_string();
+    text.split(" at /").next().unwrap_or(&text).trim_end_matches([' ', '.']).to_owned()
+}
+
+fn cannot_start(error: &::zenoh::Error, tls: bool) -> Error {
+    let words = words(&**error);
+    if tls {
+        let text = format!("the cluster cannot start with these TLS files: {words}");
+        Error::argument(text)
+    } else {
+        Error::new(ErrorKind::Io, format!("the cluster cannot start: {words}"))
+    }
+}
+
+fn warn_if_open_to_all(listen: &[Address]) {
+    let open: Vec<String> =
+        listen.iter().filter(|at| at.is_beyond_loopback()).map(Address::to_string).collect();
+    if !open.is_empty() {
+        let open = open.join(", ");
+        log::warn_once(
+            &format!("open {open}"),
+            &format!(
+                "the cluster listens on {open} without TLS: whoever reaches it can read and write all entries"
+            ),
+        );
+    }
+}
+
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn from_hex(text: &str) -> Option<String> {
+    let digits = text.as_bytes();
+    let pairs = digits.chunks(2).map(|pair| {
+        let pair = std::str::from_utf8(pair).ok()?;
+        u8::from_str_radix(pair, 16).ok()
+    });
+    String::from_utf8(pairs.collect::<Option<_>>()?).ok()
+}
+
+/// The engine's settings, as JSON texts by their path.
+fn settings(config: &EngineConfig, listen: &[Address], pem: Option<&Pem>) -> Result<Config> {
+    let failure_ms = config.failure_timeout.as_millis();
+    let blocked = MAX_BLOCKED.min(config.failure_timeout / 4).as_micros();
+    let handshake_ms = (2 * failure_ms).clamp(1_000, 10_000);
+    let locators: Vec<String> = listen.iter().map(|at| at.locator(pem.is_some())).collect();
+    let text = |value: &str| format!("{value:?}");
+    let mut settings: Vec<(&str, String)> = vec![
+        ("id", text(&format!("{:x}", config.incarnation))),
+        ("mode", text("peer")),
+        ("listen/endpoints", format!("{locators:?}")),
+        ("listen/timeout_ms", "0".to_owned()),
+        ("listen/exit_on_failure", "true".to_owned()),
+        // One dial at a time and no error: dialling again is done here, where it is known who is linked.
+        ("connect/endpoints", "[]".to_owned()),
+        ("connect/timeout_ms", "0".to_owned()),
+        ("connect/exit_on_failure", "false".to_owned()),
+        ("open/return_conditions/connect_scouted", "false".to_owned()),
+        ("scouting/multicast/enabled", config.multicast.to_string()),
+        ("scouting/multicast/autoconnect", r#"["peer"]"#.to_owned()),
+        ("scouting/gossip/enabled", "true".to_owned()),
+        ("scouting/gossip/autoconnect", r#"["peer"]"#.to_owned()),
+        ("adminspace/enabled", "false".to_owned()),
+        ("timestamping/enabled", "false".to_owned()),
+        ("transport/unicast/open_timeout", handshake_ms.to_string()),
+        ("transport/unicast/accept_timeout", handshake_ms.to_string()),
+        ("transport/link/tx/lease", failure_ms.to_string()),
+        ("transport/link/tx/queue/congestion_control/block/wait_before_close", blocked.to_string()),
+        ("transport/link/rx/max_message_size", MAX_MESSAGE_BYTES.to_string()),
+    ];
+    // Gossip and discovery may tell of other kinds of links: with TLS, nothing goes out without it.
+    let protocol = if pem.is_some() { "tls" } else { "tcp" };
+    settings.push(("transport/link/protocols", format!("{:?}", [protocol, "unixsock-stream"])));
+    if let Some(pem) = pem {
+        settings.extend([
+            ("transport/link/tls/enable_mtls", "true".to_owned()),
+            // The engine trusts the public authorities too: only the name keeps their customers out.
+            ("transport/link/tls/verify_name_on_connect", "true".to_owned()),
+            ("transport/link/tls/root_ca_certificate_base64", text(&pem.ca)),
+            ("transport/link/tls/listen_certificate_base64", text(&pem.cert)),
+            ("transport/link/tls/listen_private_key_base64", text(&pem.key)),
+            ("transport/link/tls/connect_certificate_base64", text(&pem.cert)),
+            ("transport/link/tls/connect_private_key_base64", text(&pem.key)),
+        ]);
+    }
+    let mut made = Config::default();
+    for (path, value) in settings {
+        // Names the path only: a value may be a private key.
+        made.insert_json5(path, &value).map_err(|_| {
+            Error::new(ErrorKind::Internal, format!("the engine does not take its setting {path}"))
+        })?;
+    }
+    Ok(made)
+}
+
+async fn start(
+    settings: Config,
+    shared: Arc<Shared>,
+    inbound: Arc<dyn Inbound>,
+) -> ::zenoh::Result<(Live, Vec<String>)> {
+    let mut runtime = RuntimeBuilder::new(settings).build().await?;
+    match declare(&mut runtime, shared, inbound).await {
+        Ok(live) => Ok(live),
+        Err(error) => {
+            let _ = runtime.close().await;
+            Err(error)
+        }
+    }
+}
+
+async fn declare(
+    runtime: &mut Runtime,
+    shared: Arc<Shared>,
+    inbound: Arc<dyn Inbound>,
+) -> ::zenoh::Result<(Live, Vec<String>)> {
+    let session = ::zenoh::session::init(runtime.clone().into()).await?;
+    for key in [format!("{}/all", shared.prefix), shared.key_to(shared.own)] {
+        let inbound = inbound.clone();
+        session
+            .declare_subscriber(key)
+            .allowed_origin(Locality::Remote)
+            .callback(move |sample| {
+                in_callback(|| inbound.message(sample.payload().to_bytes().into_owned()));
+            })
+            .background()
+            .await?;
+    }
+    let (seen, heard) = (shared.clone(), inbound.clone());
+    session
+        .info()
+        .transport_events_listener()
+        .callback(move |event| {
+            let incarnation = u128::from_le_bytes(event.transport().zid().to_le_bytes());
+            if event.kind() == SampleKind::Delete && seen.note_down(incarnation) {
+                in_callback(|| heard.link_down(incarnation));
+            }
+        })
+        .background()
+        .await?;
+    let seen = shared.clone();
+    session
+        .liveliness()
+        .declare_subscriber(format!("{}/at/*/*", shared.prefix))
+        .history(true)
+        .callback(move |sample| {
+            let key = sample.key_expr().as_str();
+            let Some((incarnation, endpoints)) = read_token(key) else { return };
+            if incarnation == seen.own {
+                return;
+            }
+            let up = sample.kind() == SampleKind::Put;
+            if seen.note(incarnation, endpoints, up) {
+                in_callback(|| match up {
+                    true => inbound.link_up(incarnation),
+                    false => inbound.link_down(incarnation),
+                });
+            }
+        })
+        .background()
+        .await?;
+    let control = publisher(&session, format!("{}/all", shared.prefix), Lane::Control)?;
+    let bulk = publisher(&session, format!("{}/all", shared.prefix), Lane::Bulk)?;
+    runtime.start().await?;
+    // Dials go through these settings later; nothing else of a start may happen again.
+    for (path, value) in [("listen/endpoints", "[]"), ("scouting/multicast/enabled", "false")] {
+        runtime.config().lock().insert_json5(path, value).map_err(|error| error.to_string())?;
+    }
+    let text = |locators: Vec<Locator>| -> Vec<String> {
+        locators.iter().map(|locator| from_locator(locator.as_str())).collect()
+    };
+    let all = text(runtime.get_locators());
+    let mut endpoints = text(runtime.get_locators_noloopback());
+    if endpoints.is_empty() {
+        endpoints.clone_from(&all);
+    }
+    endpoints.sort();
+    endpoints.dedup();
+    let _ = shared.own_addresses.set(all.into_iter().collect());
+    let token = session.liveliness().declare_token(shared.key_at(shared.own, &endpoints)).await?;
+    let unicast = Mutex::default();
+    let runtime = runtime.clone();
+    Ok((Live { runtime, session, control, bulk, unicast, _token: token }, endpoints))
+}
+
+fn publisher(session: &Session, key: String, lane: Lane) -> ::zenoh::Result<Publisher<'static>> {
+    let (priority, express) = match lane {
+        Lane::Control => (Priority::InteractiveHigh, true),
+        Lane::Bulk => (Priority::Data, false),
+    };
+    session
+        .declare_publisher(key)
+        .allowed_destination(Locality::Remote)
+        .reliability(Reliability::Reliable)
+        .congestion_control(CongestionControl::Block)
+        .priority(priority)
+        .express(express)
+        .wait()
+}
+
+/// The incarnation and the endpoints in a token's key.
+fn read_token(key: &str) -> Option<(u128, Vec<String>)> {
+    let mut parts = key.rsplit('/');
+    let endpoints = from_hex(parts.next()?)?;
+    let incarnation = u128::from_str_radix(parts.next()?, 16).ok()?;
+    Some((incarnation, endpoints.split('\n').map(str::to_owned).collect()))
+}
+
+/// Dials a configured peer whenever it is not linked.
+async fn keep_dialling(runtime: Runtime, session: Session, shared: Arc<Shared>, peer: Address) {
+    let mut wait = FIRST_REDIAL;
+    let mut step = shared.own as u64;
+    loop {
+        if dial_stranger(&runtime, &session, &shared, &peer).await {
+            wait = FIRST_REDIAL;
+            tokio::time::sleep(LAST_REDIAL).await;
+            continue;
+        }
+        // Two that dial each other at the same moment refuse each other: never in step.
+        step = step.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        tokio::time::sleep(wait.mul_f64(0.75 + (step >> 33) as f64 / (1u64 << 32) as f64)).await;
+        wait = (wait * 2).min(LAST_REDIAL);
+    }
+}
+
+/// Dials whoever listens there, unless it is linked already. Whether it was linked.
+async fn dial_stranger(
+    runtime: &Runtime,
+    session: &Session,
+    shared: &Shared,
+    address: &Address,
+) -> bool {
+    let resolved = match address {
+        Address::Unix(_) => vec![address.to_string()],
+        Address::Tcp { host, port } => {
+            let bare = host.trim_start_matches('[').trim_end_matches(']');
+            match tokio::net::lookup_host((bare, *port)).await {
+                Ok(found) => found.map(|address| address.to_string()).collect(),
+                Err(_) => return false,
+            }
+        }
+    };
+    if let Some(own) = shared.own_addresses.get()
+        && resolved.iter().any(|address| own.contains(address))
+    {
+        return true;
+    }
+    let announced =
+        |address: &String| shared.who_is_at(address).is_some_and(|(_, member)| member.linked);
+    if resolved.iter().any(announced) {
+        return true;
+    }
+    // It may announce another address than this one, over which it was dialled.
+    let dialled = |to: &str| resolved.iter().any(|address| address == to);
+    if session.info().links().await.any(|link| dialled(&from_locator(link.dst().as_str()))) {
+        return true;
+    }
+    let text = address.to_string();
+    if shared.dialling.lock().insert(text.clone()) {
+        dial(runtime, &shared.settings, &address.locator(shared.tls)).await;
+        shared.dialling.lock().remove(&text);
+    }
+    false
+}
+
+/// One dial without knowing who is there. The engine has that only as a part of its start: its settings
+/// name the endpoint while it looks at them, which it does before it waits for anything.
+async fn dial(runtime: &Runtime, settings: &Mutex<()>, locator: &str) {
+    let mut own = runtime.clone();
+    let mut start: Pin<Box<dyn Future<Output = ::zenoh::Result<()>> + Send>> =
+        Box::pin(async move { own.start().await });
+    let set = |endpoints: String| {
+        let _ = runtime.config().lock().insert_json5("connect/endpoints", &endpoints);
+    };
+    let first = std::future::poll_fn(|context| {
+        let _alone = settings.lock();
+        set(format!("[{locator:?}]"));
+        let polled = start.as_mut().poll(context);
+        set("[]".to_owned());
+        Poll::Ready(polled)
+    });
+    if first.await.is_pending() {
+        let _ = start.await;
+    }
+}
+
+/// Dials a member that was linked before, at any of its endpoints; whoever else is there now is left alone.
+async fn dial_known(
+    runtime: Runtime,
+    shared: Arc<Shared>,
+    incarnation: u128,
+    endpoints: Vec<String>,
+) {
+    let locators: Vec<Locator> = endpoints
+        .iter()
+        .filter_map(|text| Address::parse(text).ok()?.locator(shared.tls).parse().ok())
+        .collect();
+    let Ok(id) = ZenohId::try_from(&incarnation.to_le_bytes()[..]) else { return };
+    let name = format!("{incarnation:032x}");
+    if !shared.is_linked(incarnation) && shared.dialling.lock().insert(name.clone()) {
+        runtime.connect_peer(&id.into(), &locators).await;
+        shared.dialling.lock().remove(&name);
+    }
+}
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;
