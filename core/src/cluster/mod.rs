@@ -21,6 +21,8 @@ mod preflight;
 mod records;
 mod repair;
 pub(crate) mod settings;
+#[cfg(all(test, not(feature = "__shuttle")))]
+mod sim;
 mod state;
 mod sync;
 #[cfg(feature = "cluster")]

@@ -208,6 +208,7 @@ impl Table {
 }
 
 #[cfg(test)]
+#[derive(Debug)]
 pub(crate) struct Dumped {
     pub key: Vec<u8>,
     pub stamp: Option<crate::stamp::Stamp>,
@@ -218,6 +219,7 @@ pub(crate) struct Dumped {
 }
 
 #[cfg(test)]
+#[derive(Debug)]
 pub(crate) struct DumpedLock {
     pub fence: u64,
     pub grantor: u128,

@@ -17,6 +17,8 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 
 pub(crate) use self::access::locked_by;
+#[cfg(test)]
+pub(crate) use self::cluster::{Dumped, DumpedLock};
 use self::access::{check_access, locked_error};
 use self::mutation::{Action, Applied, Conditions, Effects, Limits, Mutation, Wait};
 use self::replication::Replication;
