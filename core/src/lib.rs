@@ -73,6 +73,9 @@ pub use clock::{
     MANUAL_CLOCK_START_MS, duration_from_millis, duration_from_secs, format_duration,
     parse_duration,
 };
+#[cfg(feature = "__fuzz")]
+#[doc(hidden)]
+pub use cluster::fuzzing::messages as __fuzz_messages;
 pub use codec::{Encoded, Encoder, MAX_DEPTH, MAX_VALUE_BYTES, decode};
 pub use entry::Entry;
 pub use error::{Error, ErrorKind, Result};

@@ -2,6 +2,7 @@
 
 mod args;
 mod calls;
+mod cluster;
 mod entries;
 mod entry;
 mod error;
@@ -21,6 +22,7 @@ use pyo3::exceptions::PyImportError;
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::cluster::PyMember;
 use crate::entry::{PyEntry, restore_entry};
 use crate::exit::{after_fork, before_exit};
 use crate::guard::{LockScope, PyLockGuard};
@@ -39,6 +41,7 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     }
     module.add_class::<PyEntry>()?;
     module.add_class::<PyEvent>()?;
+    module.add_class::<PyMember>()?;
     module.add_class::<PyWatch>()?;
     module.add_class::<PyLockGuard>()?;
     module.add_class::<LockScope>()?;

@@ -1,6 +1,6 @@
 //! What asyncio waits for: requests that tell a callback when they are decided.
 
-use minikv::{Computation, Entry, PendingGuard, PendingLock, PendingValue};
+use minikv::{Computation, Entry, PendingGuard, PendingLock, PendingSync, PendingValue};
 use pyo3::prelude::*;
 
 use crate::calls::call;
@@ -18,6 +18,7 @@ pub enum Waiting {
     Lock(PendingLock),
     Guard(PendingGuard),
     Value(PendingValue),
+    Sync(PendingSync),
 }
 
 /// A request that may be waiting. Dropping it leaves the queue, or gives back what was granted.
@@ -45,6 +46,7 @@ impl PyPending {
         let result = match &mut request {
             Waiting::Lock(lock) => lock.try_take().map(|entry| entry_object(py, entry?)),
             Waiting::Value(value) => value.try_take().map(|entry| entry_object(py, entry)),
+            Waiting::Sync(sync) => sync.try_take().map(|result| Ok(result.map(|()| None)?)),
             Waiting::Guard(guard) => guard.try_take().map(|guard| {
                 let guard = PyLockGuard::new(guard?, self.registry.clone_ref(py));
                 Ok(Some(Py::new(py, guard)?.into_any()))
@@ -69,6 +71,7 @@ impl PyPending {
             Waiting::Lock(lock) => lock.on_ready(call),
             Waiting::Guard(guard) => guard.on_ready(call),
             Waiting::Value(value) => value.on_ready(call),
+            Waiting::Sync(sync) => sync.on_ready(call),
         }
         *self.waiting.lock() = Some(request);
     }

@@ -11,6 +11,7 @@ use pyo3::types::{PyDict, PyIterator, PyTuple, PyType};
 
 use crate::args::{Arg, checked_key, duration, flag, prefix, size, text, unchecked_key};
 use crate::calls::call;
+use crate::cluster::{in_cluster, start_in_cluster};
 use crate::error::{Failure, Outcome, invalid_argument};
 use crate::many::key_list;
 use crate::options::options_from;
@@ -49,17 +50,24 @@ impl Drop for PyRegistry {
 }
 
 fn start(options: Options, exist_ok: bool) -> Result<(Registry, bool), Error> {
-    let named = options.get_name().is_some();
-    let started = match Registry::start(options.clone()) {
+    match Registry::start(options.clone()) {
         Err(error) if error.kind() == ErrorKind::AlreadyStarted && exist_ok => {
-            return Ok((Registry::start_or_open(options)?, false));
+            Ok((Registry::start_or_open(options)?, false))
         }
-        result => result?,
-    };
-    if named {
-        started.keep_running();
+        result => Ok((result?, true)),
     }
-    Ok((started, true))
+}
+
+/// A start, and whether it was one or found what runs already.
+fn started(py: Python<'_>, options: Options, exist_ok: bool) -> Outcome<(Registry, bool)> {
+    let (kv, starter) = match in_cluster(&options) {
+        true => start_in_cluster(py, move || start(options, exist_ok))?,
+        false => start(options, exist_ok)?,
+    };
+    if starter && kv.options().get_name().is_some() {
+        kv.keep_running();
+    }
+    Ok((kv, starter))
 }
 
 fn no_entry(key: &Bound<'_, PyAny>) -> Failure {
@@ -79,8 +87,10 @@ impl PyRegistry {
     #[new]
     #[pyo3(signature = (name=None, *, node=None, default_ttl=None, max_value_bytes=None,
         max_entries=None, max_bytes=None, max_watchers=None, lock_lease=None, clock=None,
+        cluster=None, listen=None, peers=None, discovery=None, failure_timeout=None, tls=None,
         exist_ok=None, **unknown))]
     fn new(
+        py: Python<'_>,
         name: Arg<'_, '_>,
         node: Arg<'_, '_>,
         default_ttl: Arg<'_, '_>,
@@ -90,6 +100,12 @@ impl PyRegistry {
         max_watchers: Arg<'_, '_>,
         lock_lease: Arg<'_, '_>,
         clock: Arg<'_, '_>,
+        cluster: Arg<'_, '_>,
+        listen: Arg<'_, '_>,
+        peers: Arg<'_, '_>,
+        discovery: Arg<'_, '_>,
+        failure_timeout: Arg<'_, '_>,
+        tls: Arg<'_, '_>,
         exist_ok: Arg<'_, '_>,
         unknown: Option<&Bound<'_, PyDict>>,
     ) -> Outcome<PyRegistry> {
@@ -107,9 +123,15 @@ impl PyRegistry {
             ("max_watchers", max_watchers),
             ("lock_lease", lock_lease),
             ("clock", clock),
+            ("cluster", cluster),
+            ("listen", listen),
+            ("peers", peers),
+            ("discovery", discovery),
+            ("failure_timeout", failure_timeout),
+            ("tls", tls),
         ];
         let options = options_from(&fields, unknown.map(|unknown| unknown.as_any()))?;
-        let (kv, starter) = start(options, flag("exist_ok", exist_ok)?)?;
+        let (kv, starter) = started(py, options, flag("exist_ok", exist_ok)?)?;
         Ok(PyRegistry { kv, starter })
     }
 
@@ -143,7 +165,7 @@ impl PyRegistry {
             invalid_argument(format!("path must be str or a path, not {found}")).into()
         })?;
         let options = cls.py().detach(|| Options::from_config(file))?;
-        let (kv, starter) = start(options, exist_ok)?;
+        let (kv, starter) = started(cls.py(), options, exist_ok)?;
         Ok(call(cls, (Handle(kv, starter),))?)
     }
 

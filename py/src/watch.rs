@@ -22,13 +22,33 @@ use crate::sync::Mutex;
 use crate::value::key_to_python;
 use crate::wait::in_slices;
 
-/// One thing that happened to a key: type, key, entry, count.
+/// One thing that happened to a key, with type, key, entry and count, or to a member of the cluster.
 #[pyclass(name = "Event", module = "minikv", frozen)]
 pub struct PyEvent {
     r#type: Py<PyString>,
     key: Option<Py<PyAny>>,
     entry: Option<Py<PyEntry>>,
     count: u64,
+    /// Rare: only events of members have them.
+    about: Option<Box<About>>,
+}
+
+/// Which member an event concerns.
+struct About {
+    node: Option<String>,
+    state: Option<String>,
+    owner: Option<String>,
+}
+
+impl About {
+    fn new(
+        node: Option<String>,
+        state: Option<String>,
+        owner: Option<String>,
+    ) -> Option<Box<About>> {
+        let any = node.is_some() || state.is_some() || owner.is_some();
+        any.then(|| Box::new(About { node, state, owner }))
+    }
 }
 
 impl PyEvent {
@@ -42,12 +62,17 @@ impl PyEvent {
             EventKind::Lock => intern!(py, "lock"),
             EventKind::Unlock => intern!(py, "unlock"),
             EventKind::Lagged => intern!(py, "lagged"),
+            EventKind::Owner => intern!(py, "owner"),
+            EventKind::Member => intern!(py, "member"),
             other => &PyString::new(py, other.as_str()),
         };
         let key = event.entry().map(|entry| key_to_python(py, entry.key_bytes(), false).unbind());
         let entry = event.entry().cloned().map(|entry| Py::new(py, PyEntry::from(entry)));
         let (r#type, count) = (name.clone().unbind(), event.count());
-        Ok(PyEvent { r#type, key, entry: entry.transpose()?, count })
+        let state = event.state().map(|state| state.as_str().to_owned());
+        let owned = |name: Option<&str>| name.map(str::to_owned);
+        let about = About::new(owned(event.node()), state, owned(event.owner()));
+        Ok(PyEvent { r#type, key, entry: entry.transpose()?, count, about })
     }
 }
 
@@ -60,29 +85,35 @@ impl PyEvent {
 
     /// An event of its own, such as a test may want.
     #[new]
-    #[pyo3(signature = (r#type, key=None, entry=None, count=1))]
+    #[pyo3(signature = (r#type, key=None, entry=None, count=1, node=None, state=None, owner=None))]
     fn new(
         r#type: Py<PyString>,
         key: Option<Py<PyAny>>,
         entry: Option<Py<PyEntry>>,
         count: u64,
+        node: Option<String>,
+        state: Option<String>,
+        owner: Option<String>,
     ) -> PyEvent {
-        PyEvent { r#type, key, entry, count }
+        PyEvent { r#type, key, entry, count, about: About::new(node, state, owner) }
     }
 
-    /// What happened: "put", "delete", "expire", "touch", "persist", "lock", "unlock" or "lagged".
+    /// What happened: "put", "delete", "expire", "touch", "persist", "lock", "unlock", "lagged"; in a
+    /// cluster, to every watch, also "member" (one came, went, or is otherwise than before) and "owner"
+    /// (the entries of a node have passed to another).
     #[getter]
     fn r#type(&self, py: Python<'_>) -> Py<PyString> {
         self.r#type.clone_ref(py)
     }
 
-    /// The key, str or bytes; None for "lagged".
+    /// The key, str or bytes; None for "lagged", "member" and "owner".
     #[getter]
     fn key(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.key.as_ref().map(|key| key.clone_ref(py))
     }
 
-    /// The entry after the event, for "delete" and "expire" the removed one; None for "lagged".
+    /// The entry after the event, for "delete" and "expire" the removed one; None for "lagged", "member"
+    /// and "owner".
     #[getter]
     fn entry(&self, py: Python<'_>) -> Option<Py<PyEntry>> {
         self.entry.as_ref().map(|entry| entry.clone_ref(py))
@@ -92,6 +123,24 @@ impl PyEvent {
     #[getter]
     fn count(&self) -> u64 {
         self.count
+    }
+
+    /// For "member" its name, for "owner" that of the node whose entries have passed; else None.
+    #[getter]
+    fn node(&self) -> Option<&str> {
+        self.about.as_ref()?.node.as_deref()
+    }
+
+    /// For "member" how it is from now on: "joining", "live", "down" or "left"; else None.
+    #[getter]
+    fn state(&self) -> Option<&str> {
+        self.about.as_ref()?.state.as_deref()
+    }
+
+    /// For "owner" the node that has the entries from now on; else None.
+    #[getter]
+    fn owner(&self) -> Option<&str> {
+        self.about.as_ref()?.owner.as_deref()
     }
 
     fn __eq__(&self, other: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
@@ -116,6 +165,13 @@ impl PyEvent {
         if self.count != 1 {
             text += &format!(", count={}", self.count);
         }
+        for (name, field) in
+            [("node", self.node()), ("state", self.state()), ("owner", self.owner())]
+        {
+            if let Some(field) = field {
+                text += &format!(", {name}={}", PyString::new(py, field).repr()?);
+            }
+        }
         Ok(text + ")")
     }
 
@@ -126,7 +182,9 @@ impl PyEvent {
 
 impl PyEvent {
     fn fields<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
-        (self.r#type(py), self.key(py), self.entry(py), self.count).into_pyobject(py)
+        let (node, state, owner) = (self.node(), self.state(), self.owner());
+        let (r#type, key, entry) = (self.r#type(py), self.key(py), self.entry(py));
+        (r#type, key, entry, self.count, node, state, owner).into_pyobject(py)
     }
 }
 

@@ -155,6 +155,14 @@ class Case:
             raise Unknown(f"fn {form}")
         return function
 
+    def start_options(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return {
+            name.removesuffix("_ms"): millis(value)
+            if name.endswith("_ms") and type(value) is int
+            else value_of(value)
+            for name, value in fields.items()
+        }
+
     # Operations.
 
     def run(self, step: dict[str, Any]) -> Any:
@@ -203,7 +211,12 @@ class Case:
         if op == "value":
             default = [value_of(step["default"])] if "default" in step else []
             return self.kv.value(value_of(step["key"]), *default)
-        if op in ("digest", "stats", "options"):
+        if op == "start":
+            minikv.Registry(**self.start_options(step["options"])).stop()
+            return None
+        if op == "wait_synced":
+            return self.kv.wait_synced(millis(step["timeout_ms"]))
+        if op in ("digest", "stats", "options", "ready", "members", "endpoints"):
             return getattr(self.kv, op)()
         if op == "watch":
             return self.watch(step)
@@ -336,7 +349,7 @@ class Case:
         only(
             expect,
             {"entry", "nil", "bool", "count", "keys", "entries", "cursor", "value", "stats"}
-            | {"options", "events", "unordered"},
+            | {"options", "events", "unordered", "members", "endpoints"},
             "expect",
         )
         for form, want in expect.items():
@@ -371,6 +384,11 @@ class Case:
                         raise Unknown(f"{form} {name}")
                     if not equal(result[name], wanted):
                         raise Wrong(f"{name}: expected {wanted!r}, got {result[name]!r}")
+            elif form == "members":
+                self.check_members(want, result)
+            elif form == "endpoints":
+                if not equal(result, want):
+                    raise Wrong(f"endpoints: expected {want!r}, got {result!r}")
             elif form == "events":
                 self.check_events(want, result, expect.get("unordered", False))
 
@@ -394,6 +412,15 @@ class Case:
             got = ordered
         for wanted, entry in zip(want, got, strict=True):
             self.check_entry(wanted, entry)
+
+    def check_members(self, want: list[dict[str, Any]], got: list[minikv.Member]) -> None:
+        if len(want) != len(got):
+            raise Wrong(f"expected {len(want)} members, got {got!r}")
+        for wanted, member in zip(want, got, strict=True):
+            only(wanted, set(MEMBER), "member")
+            for field, value in wanted.items():
+                if not equal(getattr(member, field), value):
+                    raise Wrong(f"{field}: expected {value!r}, got {member!r}")
 
     def check_events(self, want: list[Any], got: list[minikv.Event], unordered: bool) -> None:
         if len(want) != len(got):
@@ -487,11 +514,14 @@ class Case:
             thread.join(PATIENCE)
 
 
+MEMBER = ("node", "state", "lag", "digest", "is_self", "namesake")
+
 KNOWN = {
     "op", "key", "value", "owner", "fence", "fence_of_step", "if_version", "if_version_of_step",
     "ttl_ms", "persist", "keep_ttl", "if_absent", "lock", "lease_ms", "wait_ms", "spawn", "put",
     "by", "fn", "keys", "items", "prefix", "limit", "cursor_of_step", "default", "as", "initial",
     "capacity", "of", "create", "ms", "expect", "error", "save", "same", "differs", "greater",
+    "options", "timeout_ms",
 }  # fmt: skip
 
 

@@ -19,10 +19,6 @@ impl<'a> Input<'a> {
         self.0.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub fn take(&mut self, length: usize) -> Read<&'a [u8]> {
         let split = self.0.split_at_checked(length).ok_or(Garbage("it ends too early"))?;
         self.0 = split.1;
@@ -141,7 +137,7 @@ mod tests {
                 prop_assert_eq!(input.u128(), Ok(u128::from(*number) << 7));
             }
             prop_assert_eq!(input.text(80), Ok(&*text));
-            prop_assert!(input.is_empty() && input.u8().is_err());
+            prop_assert!(input.len() == 0 && input.u8().is_err());
         }
     }
 

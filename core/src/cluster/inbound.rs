@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Cluster;
 use super::bytes::Read;
 use super::records::Records;
+use super::sync::Part;
 use super::wire::{self, Body, Header};
 use crate::lock::NEVER;
 use crate::member::Member;
@@ -48,29 +49,27 @@ impl Cluster {
                 }
                 let count = records.count;
                 self.apply(records)?;
-                self.with_state(|state, cx, todo| {
-                    let (shard, part) = ((shard, shards), (part, last));
-                    state.on_snapshot_part(cx, from, shard, attempt, part, entries, count, todo);
-                });
+                let part = Part { shard, shards, attempt, part, last, entries, count };
+                self.with_state(|state, cx, todo| state.on_snapshot_part(cx, from, part, todo));
             }
             Body::RepairStart { round, sums } => self.with_state(|state, cx, todo| {
                 state.on_repair_start(cx, from, round, &sums, todo);
             }),
             Body::RepairGroup { round, group, sums, recent } => {
                 self.with_state(|state, cx, todo| {
-                    state.on_repair_group(cx, from, round, group, sums, recent, todo);
+                    state.on_repair_group(cx, (from, round), group, (sums, recent), todo);
                 });
             }
             Body::RepairGroups { round, groups } => self.with_state(|state, cx, todo| {
                 state.on_repair_groups(cx, from, round, groups, todo);
             }),
             Body::RepairList { round, list, buckets } => self.with_state(|state, cx, todo| {
-                state.on_repair_list(cx, from, round, list, &buckets, todo);
+                state.on_repair_list(cx, (from, round), list, &buckets, todo);
             }),
             Body::RepairRecords { round, list, last, wants, records } => {
                 let news = if self.is_too_old(header) { 0 } else { self.apply(records)? };
                 self.with_state(|state, cx, todo| {
-                    state.on_repair_records(cx, from, round, list, last, &wants, news, todo);
+                    state.on_repair_records(cx, (from, round), (list, last), &wants, news, todo);
                 });
             }
             Body::TermOpen { term } => {

@@ -18,12 +18,12 @@ use crate::table::mutation::{
 
 /// A lock that somebody here wants.
 pub(crate) struct Ask {
-    pub key: Box<[u8]>,
-    pub request: LockRequest,
+    key: Box<[u8]>,
+    request: LockRequest,
     /// When the wait is over, on the monotonic clock; [`NEVER`]: it has no end.
-    pub deadline: u64,
+    deadline: u64,
     /// None: a renewal, of which nobody waits for the outcome.
-    pub outcome: Option<Arc<Outcome>>,
+    outcome: Option<Arc<Outcome>>,
     stage: Stage,
     /// When each repetition was sent, the last first.
     sent: Vec<(u64, u64)>,
@@ -50,6 +50,18 @@ struct Request {
     answer: Option<LockAnswer>,
     /// When the asker last repeated it.
     heard_at: u64,
+}
+
+impl Ask {
+    pub fn new(
+        key: &[u8],
+        request: &LockRequest,
+        deadline: u64,
+        outcome: Option<&Arc<Outcome>>,
+    ) -> Ask {
+        let (key, request, outcome) = (key.into(), request.clone(), outcome.cloned());
+        Ask { key, request, deadline, outcome, stage: Stage::Idle, sent: Vec::new(), attempt: 0 }
+    }
 }
 
 /// Outcomes that came while nobody was looking at the state.
@@ -94,26 +106,15 @@ const ATTEMPTS: usize = 8;
 
 impl State {
     /// Takes up the wish for a lock; its outcome says the rest.
-    pub fn ask(
-        &mut self,
-        cx: &Cx<'_>,
-        id: u64,
-        key: &[u8],
-        request: LockRequest,
-        deadline: u64,
-        outcome: Option<Arc<Outcome>>,
-        todo: &mut Todo,
-    ) {
+    pub fn ask(&mut self, cx: &Cx<'_>, id: u64, ask: Ask, todo: &mut Todo) {
+        let Ask { key, request, .. } = &ask;
         if request.renewal {
             // The next renewal takes the place of an earlier one.
             let fence = request.fence;
-            self.locks.asks.retain(|_, ask| {
-                !(ask.request.renewal && *ask.key == *key && ask.request.fence == fence)
+            self.locks.asks.retain(|_, other| {
+                !(other.request.renewal && other.key == *key && other.request.fence == fence)
             });
         }
-        let key = key.into();
-        let (stage, sent) = (Stage::Idle, Vec::new());
-        let ask = Ask { key, request, deadline, outcome, stage, sent, attempt: 0 };
         self.locks.asks.insert(id, ask);
         self.pursue(cx, id, todo);
     }
@@ -131,7 +132,7 @@ impl State {
                 cx.table.cancel(&ask.key, Wait { id, deadline: ask.deadline, outcome })
             }
             (Stage::Sent(to), _) => {
-                todo.to(to, cx.writer().lock_cancel(id, None));
+                todo.member(to, cx.writer().lock_cancel(id, None));
                 true
             }
             _ => true,
@@ -169,7 +170,7 @@ impl State {
                     lease: ask.request.grant.lease,
                     wait,
                 };
-                todo.to(other, cx.writer().lock_ask(&message));
+                todo.member(other, cx.writer().lock_ask(&message));
             }
             None => ask.stage = Stage::Idle,
         }
@@ -211,7 +212,7 @@ impl State {
         if !known || lower {
             // The promise to a later coordinator did not mention it: it is not to be.
             if let LockAnswer::Granted { fence, again: false, .. } = answer {
-                todo.to(from, cx.writer().lock_cancel(id, Some(fence)));
+                todo.member(from, cx.writer().lock_cancel(id, Some(fence)));
             }
             return;
         }
@@ -236,7 +237,7 @@ impl State {
                 todo.follow_ups.extend(effects);
                 let taken = matches!(&result, Ok(Applied { entry: Some(_), .. }));
                 if !taken && !again && !request.renewal {
-                    todo.to(from, cx.writer().lock_cancel(id, Some(fence)));
+                    todo.member(from, cx.writer().lock_cancel(id, Some(fence)));
                 }
                 conclude(outcome, result, todo);
             }
@@ -260,7 +261,7 @@ impl State {
                 match (&request.answer, self.locks.term) {
                     (Some(answer), Some(term)) => {
                         let attempt = request.ask.attempt;
-                        todo.to(from, cx.writer().lock_answer(ask.id, attempt, term, answer));
+                        todo.member(from, cx.writer().lock_answer(ask.id, attempt, term, answer));
                     }
                     // A lease is counted from the last time it was asked for before it was granted.
                     _ => request.ask.attempt = request.ask.attempt.max(ask.attempt),
@@ -308,11 +309,9 @@ impl State {
             ..LockRequest::default()
         };
         let waits = request.deadline > cx.now.mono && !wanted.renewal;
-        let wait = waits.then(|| Wait {
-            id: request.wait_id,
-            deadline: request.deadline,
-            outcome: &request.outcome,
-        });
+        let Request { wait_id: id_of_wait, deadline, outcome, .. } = &*request;
+        let wait = Wait { id: *id_of_wait, deadline: *deadline, outcome };
+        let wait = Some(wait).filter(|_| waits);
         let conditions = wanted.conditions();
         let action = Action::Lock(&wanted, wait);
         let (result, effects) =
@@ -365,7 +364,7 @@ impl State {
             _ => LockAnswer::Lost,
         };
         request.queued = false;
-        todo.to(from, cx.writer().lock_answer(id, request.ask.attempt, term, &answer));
+        todo.member(from, cx.writer().lock_answer(id, request.ask.attempt, term, &answer));
         request.answer = Some(answer);
     }
 
@@ -427,7 +426,7 @@ impl State {
             if new || cx.now.mono.saturating_sub(self.locks.asked_at) >= cx.settings.beat() {
                 self.locks.asked_at = cx.now.mono;
                 for member in &awaited {
-                    todo.to(*member, cx.writer().term_open(term));
+                    todo.member(*member, cx.writer().term_open(term));
                 }
             }
         }
@@ -506,7 +505,7 @@ impl State {
                 }
             }
         }
-        todo.to(from, cx.writer().term_answer(term, self.locks.promised, &locks));
+        todo.member(from, cx.writer().term_answer(term, self.locks.promised, &locks));
         self.look_at_coordinator(cx, todo);
     }
 

@@ -8,6 +8,8 @@ mod address;
 mod bytes;
 #[cfg(feature = "cluster")]
 mod driver;
+#[cfg(feature = "__fuzz")]
+pub(crate) mod fuzzing;
 mod inbound;
 pub(crate) mod link;
 mod locks;
@@ -36,7 +38,7 @@ use std::sync::Arc;
 #[cfg(feature = "cluster")]
 pub(crate) use self::driver::{Prepared, start};
 use self::link::{Lane, Link};
-use self::locks::Decided;
+use self::locks::{Ask, Decided};
 use self::names::Names;
 use self::parked::Parked;
 use self::records::Batch;
@@ -259,7 +261,7 @@ impl Cluster {
             if state.left {
                 return Err(crate::table::shard::stopped());
             }
-            state.ask(cx, id, key, request.clone(), deadline, outcome.cloned(), todo);
+            state.ask(cx, id, Ask::new(key, request, deadline, outcome), todo);
             Ok(Applied { waiting: true, ..Applied::default() })
         })
     }
@@ -392,7 +394,7 @@ impl Cluster {
         self.with_state(|state, cx, todo| {
             if !std::mem::replace(&mut state.left, true) {
                 state.drop_asks(todo);
-                todo.to_all(cx.writer().bye());
+                todo.everyone(cx.writer().bye());
             }
         });
         self.tell_synced(&Err(crate::table::shard::stopped()));
@@ -401,12 +403,12 @@ impl Cluster {
         self.link.close();
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     pub fn root(&self) -> u64 {
         self.replication.root()
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     pub fn minted(&self) -> u64 {
         self.replication.minted()
     }

@@ -13,21 +13,30 @@ const MOST: usize = 100_000;
 
 /// By time, key and number, so that a repetition takes the place of the first.
 #[derive(Default)]
-pub(crate) struct Parked(Mutex<BTreeMap<(u64, Box<[u8]>), ParkedDelta>>);
+pub(crate) struct Parked(Mutex<ByTime>);
+
+type ByTime = BTreeMap<(u64, Box<[u8]>), ParkedDelta>;
 
 pub(crate) struct ParkedDelta {
     key: Box<[u8]>,
-    value: Option<(Option<Box<[u8]>>, Stamp, u64, Arc<Member>)>,
+    value: Option<ParkedValue>,
     lock: Option<DeltaLock>,
+}
+
+struct ParkedValue {
+    content: Option<Box<[u8]>>,
+    stamp: Stamp,
+    exp: u64,
+    writer: Arc<Member>,
 }
 
 impl ParkedDelta {
     pub fn delta(&self) -> Delta<'_> {
-        let value = self.value.as_ref().map(|(content, stamp, exp, writer)| DeltaValue {
-            content: content.as_deref(),
-            stamp: *stamp,
-            exp: *exp,
-            writer: writer.clone(),
+        let value = self.value.as_ref().map(|value| DeltaValue {
+            content: value.content.as_deref(),
+            stamp: value.stamp,
+            exp: value.exp,
+            writer: value.writer.clone(),
         });
         Delta { key: &self.key, value, lock: self.lock.clone() }
     }
@@ -39,7 +48,12 @@ impl Parked {
         if parked.len() >= MOST {
             return;
         }
-        let value = delta.value.map(|v| (v.content.map(Box::from), v.stamp, v.exp, v.writer));
+        let value = delta.value.map(|value| ParkedValue {
+            content: value.content.map(Box::from),
+            stamp: value.stamp,
+            exp: value.exp,
+            writer: value.writer,
+        });
         let kept = ParkedDelta { key: delta.key.into(), value, lock: delta.lock };
         parked.insert((time, delta.key.into()), kept);
     }

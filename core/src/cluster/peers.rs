@@ -335,7 +335,7 @@ impl State {
             entries: cx.table.known_len() as u64,
             heard: heard.map(|peer| (peer.member.incarnation, peer.beat)).collect(),
         };
-        todo.to_all(cx.writer().heartbeat(&beat));
+        todo.everyone(cx.writer().heartbeat(&beat));
     }
 
     /// Until when this member may believe in its own locks.

@@ -5,24 +5,24 @@ use std::io::ErrorKind as Io;
 use std::net::TcpListener;
 use std::path::Path;
 
-use super::address::Address;
+use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Whether this can be listened on now.
-pub(crate) fn listen(address: &Address) -> Result<()> {
-    match address {
-        Address::Tcp { host, port } => {
+pub(crate) fn listen(endpoint: &Endpoint) -> Result<()> {
+    match endpoint {
+        Endpoint::Tcp { host, port } => {
             let bare = host.trim_start_matches('[').trim_end_matches(']');
             TcpListener::bind((bare, *port))
                 .map(drop)
-                .map_err(|error| cannot(address, &reason(&error)))
+                .map_err(|error| cannot(endpoint, &reason(&error)))
         }
-        Address::Unix(path) => unix(address, Path::new(path)),
+        Endpoint::Unix(path) => unix(endpoint, Path::new(path)),
     }
 }
 
-pub(crate) fn cannot(address: &Address, why: &str) -> Error {
-    Error::new(ErrorKind::Io, format!("cannot listen on {address}: {why}"))
+pub(crate) fn cannot(endpoint: &Endpoint, why: &str) -> Error {
+    Error::new(ErrorKind::Io, format!("cannot listen on {endpoint}: {why}"))
 }
 
 fn reason(error: &std::io::Error) -> String {
@@ -35,13 +35,13 @@ fn reason(error: &std::io::Error) -> String {
 }
 
 #[cfg(not(unix))]
-fn unix(address: &Address, _path: &Path) -> Result<()> {
-    Err(cannot(address, "this system has no Unix sockets"))
+fn unix(endpoint: &Endpoint, _path: &Path) -> Result<()> {
+    Err(cannot(endpoint, "this system has no Unix sockets"))
 }
 
 /// Leaves nothing in the way that a killed process left behind; touches nothing that lives.
 #[cfg(unix)]
-fn unix(address: &Address, path: &Path) -> Result<()> {
+fn unix(endpoint: &Endpoint, path: &Path) -> Result<()> {
     use std::os::unix::fs::FileTypeExt;
     use std::os::unix::net::UnixStream;
 
@@ -50,26 +50,26 @@ fn unix(address: &Address, path: &Path) -> Result<()> {
         _ => Path::new("."),
     };
     if !folder.is_dir() {
-        return Err(cannot(address, "there is no such folder"));
+        return Err(cannot(endpoint, "there is no such folder"));
     }
     let found = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == Io::NotFound => return Ok(()),
-        Err(error) => return Err(cannot(address, &error.to_string())),
+        Err(error) => return Err(cannot(endpoint, &error.to_string())),
         Ok(found) => found,
     };
     // The engine would delete whatever is there.
     if !found.file_type().is_socket() {
-        return Err(cannot(address, "there is a file that is not a socket"));
+        return Err(cannot(endpoint, "there is a file that is not a socket"));
     }
     match UnixStream::connect(path) {
-        Ok(stream) => Err(cannot(address, &who_listens(&stream))),
+        Ok(stream) => Err(cannot(endpoint, &who_listens(&stream))),
         // Its process is gone. The engine's lock file may still be held: by a program that the process
         // started and that inherited it. A new one must not wait for that.
         Err(error) if error.kind() == Io::ConnectionRefused => {
             let _ = fs::remove_file(format!("{}.lock", path.display()));
             Ok(())
         }
-        Err(error) => Err(cannot(address, &error.to_string())),
+        Err(error) => Err(cannot(endpoint, &error.to_string())),
     }
 }
 

@@ -7,7 +7,7 @@ use super::peers::Peer;
 use super::records::Batch;
 use super::state::{Cx, State, Todo};
 use super::sync::PART_BYTES;
-use super::wire::GROUPS;
+use super::wire::{Buckets, GROUPS};
 use crate::record::Record;
 use crate::table::replication::{BUCKETS, bucket_of, key_hash, record_hash};
 
@@ -88,7 +88,7 @@ impl State {
             own: HashMap::new(),
             moved: 0,
         });
-        todo.to(with, cx.writer().repair_start(id, &group_sums(cx)));
+        todo.member(with, cx.writer().repair_start(id, &group_sums(cx)));
     }
 
     /// Another member compares its table with this one.
@@ -122,11 +122,9 @@ impl State {
     pub fn on_repair_group(
         &mut self,
         cx: &Cx<'_>,
-        from: u128,
-        round: u64,
+        (from, round): (u128, u64),
         group: u8,
-        sums: Vec<u64>,
-        recent: Vec<u8>,
+        (sums, recent): (Vec<u64>, Vec<u8>),
         todo: &mut Todo,
     ) {
         if let Some(known) = self.round(from, round)
@@ -188,12 +186,12 @@ impl State {
             items.push((key, record_hash(&record)));
             round.own.insert(key, record);
         }
-        let mut lists: Vec<Vec<(u16, Vec<(u64, u64)>)>> = vec![Vec::new()];
+        let mut lists: Vec<Buckets> = vec![Buckets::new()];
         let mut items = 0;
         for (bucket, mut list) in buckets {
             list.sort_unstable();
             if items > LIST_ITEMS {
-                lists.push(Vec::new());
+                lists.push(Buckets::new());
                 items = 0;
             }
             items += list.len() + 1;
@@ -211,8 +209,7 @@ impl State {
     pub fn on_repair_list(
         &mut self,
         cx: &Cx<'_>,
-        from: u128,
-        round: u64,
+        (from, round): (u128, u64),
         list: u32,
         buckets: &[(u16, Vec<(u64, u64)>)],
         todo: &mut Todo,
@@ -250,14 +247,11 @@ impl State {
     }
 
     /// Records of a comparison, in the table already; `list`: they answer a list of this member's.
-    #[allow(clippy::too_many_arguments)]
     pub fn on_repair_records(
         &mut self,
         cx: &Cx<'_>,
-        from: u128,
-        id: u64,
-        list: Option<u32>,
-        last: bool,
+        (from, id): (u128, u64),
+        (list, last): (Option<u32>, bool),
         wants: &[(u64, bool)],
         news: u64,
         todo: &mut Todo,

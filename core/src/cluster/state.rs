@@ -64,11 +64,11 @@ pub(crate) struct Todo {
 }
 
 impl Todo {
-    pub fn to_all(&mut self, bytes: Vec<u8>) {
+    pub fn everyone(&mut self, bytes: Vec<u8>) {
         self.messages.push((None, Lane::Control, bytes));
     }
 
-    pub fn to(&mut self, member: u128, bytes: Vec<u8>) {
+    pub fn member(&mut self, member: u128, bytes: Vec<u8>) {
         self.messages.push((Some(member), Lane::Control, bytes));
     }
 
@@ -104,7 +104,7 @@ pub(crate) struct State {
     pub left: bool,
     /// There are endpoints to dial: to be alone at first means little.
     pub expects_others: bool,
-    forgot_at: u64,
+    pub forgot_at: u64,
 }
 
 impl State {

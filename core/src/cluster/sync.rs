@@ -35,6 +35,20 @@ struct Join {
     comparing: bool,
 }
 
+/// A part of a snapshot that has arrived.
+pub(crate) struct Part {
+    pub shard: u16,
+    /// Of so many shards.
+    pub shards: u16,
+    pub attempt: u64,
+    pub part: u32,
+    /// The last part of the shard.
+    pub last: bool,
+    /// How many entries the snapshot has in all, and this part.
+    pub entries: u64,
+    pub count: usize,
+}
+
 struct Fetch {
     attempt: u64,
     asked_at: u64,
@@ -130,7 +144,7 @@ impl State {
                 fetch.attempt += 1;
                 fetch.asked_at = now;
                 (fetch.parts, fetch.last) = (BTreeSet::new(), None);
-                todo.to(source, cx.writer().snapshot_ask(*shard, fetch.attempt));
+                todo.member(source, cx.writer().snapshot_ask(*shard, fetch.attempt));
             }
         }
         if join.fetching.values().any(|fetch| fetch.attempt > 3) {
@@ -146,7 +160,7 @@ impl State {
         for shard in next {
             let (parts, last) = (BTreeSet::new(), None);
             join.fetching.insert(shard, Fetch { attempt: 1, asked_at: now, parts, last });
-            todo.to(source, cx.writer().snapshot_ask(shard, 1));
+            todo.member(source, cx.writer().snapshot_ask(shard, 1));
         }
     }
 
@@ -180,18 +194,8 @@ impl State {
     }
 
     /// A part of a snapshot, whose records are in the table already.
-    #[allow(clippy::too_many_arguments)]
-    pub fn on_snapshot_part(
-        &mut self,
-        cx: &Cx<'_>,
-        from: u128,
-        (shard, shards): (u16, u16),
-        attempt: u64,
-        (part, last): (u32, bool),
-        entries: u64,
-        count: usize,
-        todo: &mut Todo,
-    ) {
+    pub fn on_snapshot_part(&mut self, cx: &Cx<'_>, from: u128, part: Part, todo: &mut Todo) {
+        let Part { shard, shards, attempt, part, last, entries, count } = part;
         let join = &mut self.sync.join;
         if self.sync.synced || join.source != Some(from) || shards == 0 {
             return;

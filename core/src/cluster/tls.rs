@@ -1,60 +1,91 @@
-//! The three files of mutual TLS.
+//! The three files of mutual TLS: read and checked before the engine sees them.
 
+use std::fmt::Display;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::options::Tls;
 
-/// Where the PEM files are. Each member shows `cert` to the others, and takes those whose certificate
-/// `ca` has signed and that names the address they were dialled at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Tls {
-    pub ca: PathBuf,
-    pub cert: PathBuf,
-    pub key: PathBuf,
-}
-
-/// The files' contents as the engine's settings take them: no path has to fit into its syntax, and
-/// a missing file is noticed here.
+/// The files' contents as the engine's settings take them: no path has to fit into its syntax.
+#[derive(Debug)]
 pub(crate) struct Pem {
     pub ca: String,
     pub cert: String,
-    pub key: String,
+    pub key: Secret,
 }
 
-impl Tls {
-    pub fn read(&self) -> Result<Pem> {
-        Ok(Pem {
-            ca: read("ca", &self.ca, &["CERTIFICATE"])?,
-            cert: read("cert", &self.cert, &["CERTIFICATE"])?,
-            key: read("key", &self.key, &["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"])?,
-        })
+/// Never shown.
+pub(crate) struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
     }
 }
 
-fn read(field: &str, path: &Path, labels: &[&str]) -> Result<String> {
-    let bytes = fs::read(path).map_err(|error| {
-        let text = format!("cannot read the file {} (tls.{field}): {error}", path.display());
-        Error::new(ErrorKind::Io, text)
+pub(crate) fn read(tls: &Tls) -> Result<Pem> {
+    let ca = file("ca", tls.ca())?;
+    let cert = file("cert", tls.cert())?;
+    let key = file("key", tls.key())?;
+    check(tls, &ca, &cert, &key)?;
+    let [ca, cert, key] = [ca, cert, key].map(|bytes| STANDARD.encode(bytes));
+    Ok(Pem { ca, cert, key: Secret(key) })
+}
+
+fn file(field: &str, path: &str) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| {
+        Error::new(ErrorKind::Io, format!("cannot read tls.{field}, the file {path}: {error}"))
+    })
+}
+
+/// Whether the key belongs to the certificate and other members with this authority will take it.
+fn check(tls: &Tls, ca: &[u8], cert: &[u8], key: &[u8]) -> Result<()> {
+    let ca_file = |why: &dyn Display| wrong("ca", tls.ca(), why);
+    let cert_file = |why: &dyn Display| wrong("cert", tls.cert(), why);
+    let key_file = |why: &dyn Display| wrong("key", tls.key(), why);
+    let mut roots = RootCertStore::empty();
+    for authority in certificates(ca).map_err(|why| ca_file(&why))? {
+        roots.add(authority).map_err(|why| ca_file(&why))?;
+    }
+    let own = certificates(cert).map_err(|why| cert_file(&why))?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|why| key_file(&why))?;
+    let provider = Arc::new(default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .build()
+        .map_err(|why| ca_file(&why))?;
+    let (first, rest) = own.split_first().ok_or_else(|| cert_file(&NO_CERTIFICATE))?;
+    verifier.verify_client_cert(first, rest, UnixTime::now()).map_err(|why| {
+        cert_file(&format!("members with the authority {} refuse it: {why}", tls.ca()))
     })?;
-    let text = String::from_utf8_lossy(&bytes);
-    if !labels.iter().any(|label| has_block(&text, label)) {
-        let wanted = labels.join(" or ");
-        let text = format!("the file {} (tls.{field}) has no PEM block {wanted}", path.display());
-        return Err(Error::argument(text));
-    }
-    Ok(STANDARD.encode(bytes))
+    ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|why| cert_file(&why))?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(own, key)
+        .map_err(|why| key_file(&format!("with the certificate {}: {why}", tls.cert())))?;
+    Ok(())
 }
 
-fn has_block(text: &str, label: &str) -> bool {
-    let begin = format!("-----BEGIN {label}-----");
-    let end = format!("-----END {label}-----");
-    let Some(at) = text.find(&begin) else { return false };
-    let rest = &text[at + begin.len()..];
-    let Some(at) = rest.find(&end) else { return false };
-    let inner: String = rest[..at].chars().filter(|c| !c.is_whitespace()).collect();
-    STANDARD.decode(inner).is_ok_and(|der| !der.is_empty())
+const NO_CERTIFICATE: &str = "there is no certificate in it";
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err(NO_CERTIFICATE.to_owned()),
+        Ok(found) => Ok(found),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn wrong(field: &str, path: &str, why: &dyn Display) -> Error {
+    Error::argument(format!("tls.{field}, the file {path}: {why}"))
 }

@@ -523,7 +523,8 @@ fn read_heartbeat(input: &mut Input<'_>) -> Read<Heartbeat> {
     Ok(Heartbeat { name, endpoints, synced, admitted, number, sent, root, entries, heard })
 }
 
-type Buckets = Vec<(u16, Vec<(u64, u64)>)>;
+/// Buckets and what lies in them: hashes of keys and of records.
+pub(crate) type Buckets = Vec<(u16, Vec<(u64, u64)>)>;
 
 fn read_buckets(input: &mut Input<'_>) -> Read<Buckets> {
     let count = input.count(2)?;

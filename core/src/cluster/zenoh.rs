@@ -23,13 +23,15 @@ use ::zenoh::qos::{CongestionControl, Priority, Reliability};
 use ::zenoh::sample::{Locality, SampleKind};
 use ::zenoh::session::Session;
 
-use super::address::{Address, from_locator};
+use super::address::{from_locator, is_beyond_loopback, to_locator};
 use super::link::{Inbound, Lane, Link};
 use super::log;
 use super::preflight;
-use super::tls::{Pem, Tls};
+use super::tls::{self, Pem};
+use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::{self, Generation};
+use crate::options::Tls;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, RwLock};
 
@@ -125,9 +127,9 @@ impl Engine {
     /// Joins; returns without waiting for anybody. Unreachable peers are dialled again and are no error.
     pub fn open(config: EngineConfig, inbound: Arc<dyn Inbound>) -> Result<Arc<Engine>> {
         let generation = check_process()?;
-        let listen = parse(&config.listen)?;
-        let peers = parse(&config.peers)?;
-        let pem = config.tls.as_ref().map(Tls::read).transpose()?;
+        let listen = parse("listen", &config.listen)?;
+        let peers = parse("peers", &config.peers)?;
+        let pem = config.tls.as_ref().map(tls::read).transpose()?;
         for address in &listen {
             preflight::listen(address)?;
         }
@@ -148,7 +150,9 @@ impl Engine {
         let (live, endpoints) = on_own_thread("minikv-open", move || {
             ZRuntime::Application.block_in_place(start(settings, opening, inbound))
         })?
-        .map_err(|error| cannot_start(&error, config.tls.is_some()))?;
+        .map_err(|error| {
+            Error::new(ErrorKind::Io, format!("the cluster cannot start: {}", words(&*error)))
+        })?;
         if pem.is_none() {
             warn_if_open_to_all(&listen);
         }
@@ -210,7 +214,7 @@ impl Link for Engine {
         let Some(live) = live.as_ref() else { return };
         let mut known: HashMap<u128, Vec<String>> = HashMap::new();
         for text in endpoints {
-            let Ok(address) = Address::parse(text) else { continue };
+            let Ok(endpoint) = Endpoint::parse("endpoint", text) else { continue };
             match self.shared.who_is_at(text) {
                 Some((_, member)) if member.linked => {}
                 Some((incarnation, member)) => {
@@ -220,7 +224,7 @@ impl Link for Engine {
                     let (runtime, session) = (live.runtime.clone(), live.session.clone());
                     let shared = self.shared.clone();
                     live.spawn(async move {
-                        dial_stranger(&runtime, &session, &shared, &address).await;
+                        dial_stranger(&runtime, &session, &shared, &endpoint).await;
                     });
                 }
             }
@@ -352,8 +356,8 @@ impl Shared {
     }
 }
 
-fn parse(endpoints: &[String]) -> Result<Vec<Address>> {
-    endpoints.iter().map(|text| Address::parse(text)).collect()
+fn parse(field: &str, endpoints: &[String]) -> Result<Vec<Endpoint>> {
+    endpoints.iter().map(|text| Endpoint::parse(field, text)).collect()
 }
 
 fn on_own_thread<T: Send + 'static>(
@@ -376,19 +380,9 @@ fn words(error: &(dyn std::error::Error + Send + Sync)) -> String {
     text.split(" at /").next().unwrap_or(&text).trim_end_matches([' ', '.']).to_owned()
 }
 
-fn cannot_start(error: &::zenoh::Error, tls: bool) -> Error {
-    let words = words(&**error);
-    if tls {
-        let text = format!("the cluster cannot start with these TLS files: {words}");
-        Error::argument(text)
-    } else {
-        Error::new(ErrorKind::Io, format!("the cluster cannot start: {words}"))
-    }
-}
-
-fn warn_if_open_to_all(listen: &[Address]) {
+fn warn_if_open_to_all(listen: &[Endpoint]) {
     let open: Vec<String> =
-        listen.iter().filter(|at| at.is_beyond_loopback()).map(Address::to_string).collect();
+        listen.iter().filter(|at| is_beyond_loopback(at)).map(Endpoint::to_string).collect();
     if !open.is_empty() {
         let open = open.join(", ");
         log::warn_once(
@@ -414,11 +408,11 @@ fn from_hex(text: &str) -> Option<String> {
 }
 
 /// The engine's settings, as JSON texts by their path.
-fn settings(config: &EngineConfig, listen: &[Address], pem: Option<&Pem>) -> Result<Config> {
+fn settings(config: &EngineConfig, listen: &[Endpoint], pem: Option<&Pem>) -> Result<Config> {
     let failure_ms = config.failure_timeout.as_millis();
     let blocked = MAX_BLOCKED.min(config.failure_timeout / 4).as_micros();
     let handshake_ms = (2 * failure_ms).clamp(1_000, 10_000);
-    let locators: Vec<String> = listen.iter().map(|at| at.locator(pem.is_some())).collect();
+    let locators: Vec<String> = listen.iter().map(|at| to_locator(at, pem.is_some())).collect();
     let text = |value: &str| format!("{value:?}");
     let mut settings: Vec<(&str, String)> = vec![
         ("id", text(&format!("{:x}", config.incarnation))),
@@ -453,9 +447,9 @@ fn settings(config: &EngineConfig, listen: &[Address], pem: Option<&Pem>) -> Res
             ("transport/link/tls/verify_name_on_connect", "true".to_owned()),
             ("transport/link/tls/root_ca_certificate_base64", text(&pem.ca)),
             ("transport/link/tls/listen_certificate_base64", text(&pem.cert)),
-            ("transport/link/tls/listen_private_key_base64", text(&pem.key)),
+            ("transport/link/tls/listen_private_key_base64", text(&pem.key.0)),
             ("transport/link/tls/connect_certificate_base64", text(&pem.cert)),
-            ("transport/link/tls/connect_private_key_base64", text(&pem.key)),
+            ("transport/link/tls/connect_private_key_base64", text(&pem.key.0)),
         ]);
     }
     let mut made = Config::default();
@@ -581,7 +575,7 @@ fn read_token(key: &str) -> Option<(u128, Vec<String>)> {
 }
 
 /// Dials a configured peer whenever it is not linked.
-async fn keep_dialling(runtime: Runtime, session: Session, shared: Arc<Shared>, peer: Address) {
+async fn keep_dialling(runtime: Runtime, session: Session, shared: Arc<Shared>, peer: Endpoint) {
     let mut wait = FIRST_REDIAL;
     let mut step = shared.own as u64;
     loop {
@@ -602,13 +596,12 @@ async fn dial_stranger(
     runtime: &Runtime,
     session: &Session,
     shared: &Shared,
-    address: &Address,
+    endpoint: &Endpoint,
 ) -> bool {
-    let resolved = match address {
-        Address::Unix(_) => vec![address.to_string()],
-        Address::Tcp { host, port } => {
-            let bare = host.trim_start_matches('[').trim_end_matches(']');
-            match tokio::net::lookup_host((bare, *port)).await {
+    let resolved: Vec<String> = match endpoint {
+        Endpoint::Unix(_) => vec![endpoint.to_string()],
+        Endpoint::Tcp { host, port } => {
+            match tokio::net::lookup_host((host.as_str(), *port)).await {
                 Ok(found) => found.map(|address| address.to_string()).collect(),
                 Err(_) => return false,
             }
@@ -629,9 +622,9 @@ async fn dial_stranger(
     if session.info().links().await.any(|link| dialled(&from_locator(link.dst().as_str()))) {
         return true;
     }
-    let text = address.to_string();
+    let text = endpoint.to_string();
     if shared.dialling.lock().insert(text.clone()) {
-        dial(runtime, &shared.settings, &address.locator(shared.tls)).await;
+        dial(runtime, &shared.settings, &to_locator(endpoint, shared.tls)).await;
         shared.dialling.lock().remove(&text);
     }
     false
@@ -667,7 +660,9 @@ async fn dial_known(
 ) {
     let locators: Vec<Locator> = endpoints
         .iter()
-        .filter_map(|text| Address::parse(text).ok()?.locator(shared.tls).parse().ok())
+        .filter_map(|text| {
+            to_locator(&Endpoint::parse("endpoint", text).ok()?, shared.tls).parse().ok()
+        })
         .collect();
     let Ok(id) = ZenohId::try_from(&incarnation.to_le_bytes()[..]) else { return };
     let name = format!("{incarnation:032x}");

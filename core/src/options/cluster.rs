@@ -236,6 +236,11 @@ impl Options {
         self
     }
 
+    /// The name of the cluster, if these are the options of a member.
+    pub fn get_cluster(&self) -> Option<&str> {
+        self.cluster.name.as_deref()
+    }
+
     /// Listens here too: `host:port` (port 0: a free one) or `unix:/path`. Default `127.0.0.1:0`.
     pub fn listen(mut self, endpoint: impl Into<String>) -> Options {
         self.cluster.listen.push(endpoint.into());

@@ -92,7 +92,7 @@ impl Registry {
     }
 
     /// A handle of a simulated member.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     pub(crate) fn from_core(core: Arc<Core>) -> Registry {
         Registry::new(core)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::access::{check_absent, check_fence, check_version, expiry_at};
 use super::merge::Delta;
 use super::mutation::{Applied, Effects, LockRequest, Mutation};
-use super::replication::{Replication, bucket_of};
+use super::replication::bucket_of;
 use super::shard::{Context, Shard, stopped};
 use super::{SHARDS, Slot, Table};
 use crate::error::{Error, ErrorKind, Result};
@@ -14,10 +14,6 @@ use crate::lock::LockState;
 use crate::record::Record;
 
 impl Table {
-    pub fn replication(&self) -> Option<&Arc<Replication>> {
-        self.replication.as_ref()
-    }
-
     /// Whether this member may change anything at all now.
     pub fn check_clock(&self) -> Result<()> {
         if self.replication.as_ref().is_some_and(|replication| replication.is_refusing()) {
@@ -207,7 +203,7 @@ impl Table {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "__fuzz"))]
 #[derive(Debug)]
 pub(crate) struct Dumped {
     pub key: Vec<u8>,
@@ -218,7 +214,7 @@ pub(crate) struct Dumped {
     pub lock: Option<DumpedLock>,
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "__fuzz"))]
 #[derive(Debug)]
 pub(crate) struct DumpedLock {
     pub fence: u64,
@@ -232,7 +228,7 @@ pub(crate) struct DumpedLock {
     pub lease_end: u64,
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "__fuzz"))]
 impl Table {
     /// All that is known, sorted by key.
     pub fn dump(&self) -> Vec<Dumped> {

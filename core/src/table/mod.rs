@@ -14,7 +14,11 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
+#[cfg(not(test))]
+pub(crate) use foldhash::fast::RandomState;
+// The same order of keys in every run: a simulation is to repeat what it did.
+#[cfg(test)]
+pub(crate) use foldhash::fast::FixedState as RandomState;
 
 pub(crate) use self::access::locked_by;
 #[cfg(test)]
@@ -477,7 +481,7 @@ impl Table {
         self.hub.close();
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     pub fn validate(&self) {
         for slot in &self.slots {
             let shard = slot.shard.read();

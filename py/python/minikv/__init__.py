@@ -54,6 +54,7 @@ from ._minikv import (
     Event,
     LockGuard,
     LockScope,
+    Member,
     Watch,
 )
 from ._registry import Registry
@@ -91,6 +92,7 @@ __all__ = [
     "LockScope",
     "LockTimeout",
     "Locked",
+    "Member",
     "MinikvError",
     "NoQuorum",
     "NotFound",

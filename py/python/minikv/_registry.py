@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 import inspect
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from . import _aio, _minikv
-from ._errors import InvalidArgument
+from ._errors import InvalidArgument, MinikvError
 from ._mapping import Data
 
 if TYPE_CHECKING:
@@ -50,10 +51,19 @@ class Registry(_minikv.Registry):
     max_entries, max_bytes: limits; default None. max_watchers: default 1,024.
     lock_lease: for locks that are taken without a lease; default None, they do not end by themselves.
     clock: "system" (the default) or "manual", which starts at 1,700,000,000 s and is moved by advance().
+    cluster: the name of a cluster to be a member of; default None, no cluster and no sockets. Every
+    member holds every entry. What follows belongs to it: node should then be a name of its own.
+    listen: where, as ``"host:port"`` (port 0: a free one) or ``"unix:/path"``, one or a list; default
+    ``"127.0.0.1:0"``. peers: a list of endpoints to dial; those that cannot be reached are tried again.
+    discovery: "multicast" finds members in the local network; default None.
+    failure_timeout: how long a member may be silent until it is taken for dead; default 2.5 s.
+    tls: the paths of PEM files, ``{"ca": ..., "cert": ..., "key": ...}``; default None, not encrypted.
     exist_ok: if a registry of this name runs already with the same options, opens it.
 
-    Raises AlreadyStarted, InvalidArgument (UnknownOption for a misspelt one). Registry(**kv.options())
-    starts the like of a registry.
+    Raises AlreadyStarted, InvalidArgument (UnknownOption for a misspelt one); in a cluster Cluster if a
+    live member has the same node name, Io if it cannot listen. Registry(**kv.options()) starts the like
+    of a registry. In a cluster it may wait for others, also when it stops: under asyncio start it with
+    ``await asyncio.to_thread(minikv.Registry, ...)``; ``async with`` stops it without blocking.
 
     ``kv[key]``, ``kv[key] = value``, ``del kv[key]``, ``key in kv``, ``len(kv)`` and iteration over the
     keys work with plain values; ``kv.data`` is a real mapping. Every method may be called from any
@@ -175,6 +185,18 @@ class Registry(_minikv.Registry):
             _computing.reset(reset)
             step.abandon()
 
+    async def wait_synced_async(self, timeout: Duration | None = None) -> None:
+        """As wait_synced(), without blocking the event loop."""
+        pending, seconds = self._sync_start(timeout)
+        try:
+            async with asyncio.timeout(seconds):
+                await _aio.settle(pending)
+        except TimeoutError as error:
+            if isinstance(error, MinikvError):
+                raise
+            # It tells how far it is.
+            self.wait_synced(0)
+
     async def __aenter__(self) -> Self:
         return self.__enter__()
 
@@ -184,7 +206,11 @@ class Registry(_minikv.Registry):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.__exit__(kind, error, trace)
+        if self._in_cluster:
+            # It takes its leave of the others.
+            await asyncio.to_thread(self.__exit__, kind, error, trace)
+        else:
+            self.__exit__(kind, error, trace)
 
 
 Registry.__module__ = "minikv"

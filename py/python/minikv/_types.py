@@ -31,6 +31,12 @@ class Options(TypedDict):
     max_watchers: int
     lock_lease: str | None
     clock: str
+    cluster: str | None
+    listen: list[str] | None
+    peers: list[str] | None
+    discovery: str | None
+    failure_timeout: str | None
+    tls: dict[str, str] | None
 
 
 class Stats(TypedDict):
@@ -46,6 +52,18 @@ class Stats(TypedDict):
     expired: int
     worker_restarts: int
     healthy: bool
+    members: int
+    replicated_out: int
+    replicated_in: int
+    outbox: int
+    outbox_overflows: int
+    repairs: int
+    tombstones: int
+    parked: int
+    refused: int
+    sync_entries: int
+    sync_total: int
+    clock_offset_ms: int
 
 
 class Holder(NamedTuple):

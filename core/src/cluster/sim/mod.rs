@@ -34,7 +34,7 @@ const SECOND: u64 = 1_000_000_000;
 
 /// What a run that went well has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Report {
+struct Report {
     pub operations: u64,
     pub messages: u64,
     pub steps: u64,
@@ -45,7 +45,7 @@ pub(crate) struct Report {
 }
 
 /// What went wrong, and how it came to that.
-pub(crate) struct Failure {
+struct Failure {
     pub seed: u64,
     pub scenario: Scenario,
     pub what: String,
@@ -63,7 +63,7 @@ impl std::fmt::Display for Failure {
 }
 
 /// Runs one cluster from one seed.
-pub(crate) fn run(
+fn run(
     seed: u64,
     scenario: Scenario,
     faults: Faults,

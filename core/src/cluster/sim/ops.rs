@@ -128,13 +128,9 @@ impl World {
                 let (key, ttl) = (self.value_key(), self.ttl());
                 self.put(at, &kv, &key, PutOptions::new().ttl(ttl))
             }
-            28..=30 => {
+            28..=31 => {
                 let key = self.any_key();
                 self.put(at, &kv, &key, PutOptions::new().if_absent(true))
-            }
-            31 => {
-                let key = self.lock_key();
-                self.put(at, &kv, &key, PutOptions::new().lock(true).owner("p"))
             }
             32..=39 => self.incr(at, &kv),
             40..=47 => {
