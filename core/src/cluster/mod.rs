@@ -412,4 +412,9 @@ impl Cluster {
     pub fn minted(&self) -> u64 {
         self.replication.minted()
     }
+
+    #[cfg(test)]
+    pub fn outbox_len(&self) -> usize {
+        self.replication.outbox_len()
+    }
 }

@@ -198,6 +198,14 @@ impl Table {
         }
     }
 
+    /// Forgets this grave if it was dug before that time. True: it is not there any more.
+    pub fn forget_if_older(&self, record: &Record, before: u64) -> bool {
+        let hash = self.hash(record.key());
+        self.change(Table::place(hash), true, |shard, cx, _| {
+            shard.forget_if_older(hash, record, before, cx)
+        })
+    }
+
     pub fn set_heir(&self, heir: Option<Arc<str>>) {
         *self.heir.write() = heir;
     }

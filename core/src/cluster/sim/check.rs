@@ -292,8 +292,8 @@ fn compare(at: usize, member: &mut Running, dumped: &Dumped, wall: u64) -> Resul
         return Ok(believes);
     };
     let fell = match seen.forgotten {
-        // It may have kept a lock and lost its value's stamp, or be quite new.
-        true => dumped.stamp.is_some() && dumped.stamp <= seen.stamp,
+        // Who remembers it longer may tell of a grave once more: it must not live.
+        true => live && dumped.stamp <= seen.stamp,
         false => dumped.stamp < seen.stamp,
     };
     if fell {

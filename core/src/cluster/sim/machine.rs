@@ -198,7 +198,6 @@ impl Machine {
 impl Running {
     /// Whether there is anything to send or to look at.
     pub fn has_outbox(&self) -> bool {
-        let replication = self.core.table.replication();
-        self.rung.load(Ordering::SeqCst) || replication.is_some_and(|r| r.outbox_len() > 0)
+        self.rung.load(Ordering::SeqCst) || self.cluster.outbox_len() > 0
     }
 }

@@ -30,8 +30,10 @@ impl World {
         self.until_agreed(60 * timeout)?;
         self.locks_come_in_time()?;
         self.until_agreed(60 * timeout)?;
-        // What expires meanwhile and what is forgotten needs no word either.
-        self.run_until(self.now + 4 * timeout)?;
+        // Graves that are forgotten here earlier than there are asked for once, but not for ever.
+        let settings = &self.plan.settings;
+        let forgotten = 4 * settings.forget_after + 2 * settings.clock_bound + 4 * timeout;
+        self.run_until(self.now + forgotten)?;
         let before = self.work_done();
         self.note(None, "quiet from now on".to_owned());
         self.run_until(self.now + 10 * timeout)?;
@@ -42,7 +44,8 @@ impl World {
             ));
         }
         self.agreed()?;
-        self.events_add_up()
+        self.events_add_up()?;
+        self.graves_are_gone()
     }
 
     fn work_done(&mut self) -> (u64, u64, u64, u64) {
@@ -251,6 +254,8 @@ impl World {
     fn locks_come_in_time(&mut self) -> Step {
         let timeout = self.plan.settings.failure_timeout;
         for at in self.running() {
+            // Word of what the one before did goes round first.
+            self.run_until(self.now + timeout / 2)?;
             self.machines[at].set_clock(self.now);
             let Some(member) = self.machines[at].member.as_mut() else { continue };
             let kv = member.registry.clone();
@@ -277,6 +282,21 @@ impl World {
             let options = crate::WriteOptions::new().owner("rest");
             kv.unlock_with("at rest", options).map_err(|error| format!("Bookkeeping: {error}"))?;
             self.after(at)?;
+        }
+        Ok(())
+    }
+
+    /// Everyone knows what is gone, so nobody needs to remember it.
+    fn graves_are_gone(&mut self) -> Step {
+        let recent = EPOCH + self.now - 4 * self.plan.settings.forget_after;
+        for (at, dump) in self.dumps() {
+            let old = |dumped: &&Dumped| {
+                let newer = dumped.exp != u64::MAX && dumped.exp > recent;
+                dumped.content.is_none() && !newer
+            };
+            if let Some(grave) = dump.values().find(old) {
+                return Err(format!("Quiet: m{at} still has the grave {grave:?}"));
+            }
         }
         Ok(())
     }
