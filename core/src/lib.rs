@@ -85,7 +85,7 @@ pub use key::{Key, MAX_KEY_BYTES};
 pub use lock::{Holder, MAX_LEASE};
 pub use members::{Member, MemberState};
 pub use options::{ClockKind, Options, Tls};
-pub use pending::{PendingGuard, PendingLock, PendingSync};
+pub use pending::{PendingGuard, PendingLock, PendingStart, PendingSync};
 pub use reader::{Reader, Token};
 pub use registry::{Page, Registry};
 pub use serde_value::{from_value, to_value};

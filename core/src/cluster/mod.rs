@@ -299,9 +299,9 @@ impl Cluster {
         format!("{entries} of {total} entries have come; {live} other members are there")
     }
 
-    /// Waits until this member is one like the others: no live one has had its name before.
-    pub fn wait_admitted(&self) -> Result<()> {
-        self.admission.wait(None).unwrap_or(Ok(()))
+    /// Decided when this member is one like the others: no live one has had its name before. For one taker.
+    pub fn admission(&self) -> Arc<Synced> {
+        self.admission.clone()
     }
 
     fn namesake_error(&self) -> Error {
