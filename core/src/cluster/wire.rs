@@ -64,6 +64,8 @@ pub(crate) struct LockAsk {
     pub renews: Option<u64>,
     /// The newest fence that the asker knows of.
     pub floor: u64,
+    /// That was the asker's own lock, which it has given back: word of it may come after this.
+    pub released: bool,
     pub lease: Option<u64>,
     /// How long the asker wants to wait, from now on.
     pub wait: u64,
@@ -330,6 +332,7 @@ impl Writer {
         write_owner(&mut out, ask.owner.as_deref());
         write_option(&mut out, ask.renews);
         out.u64(ask.floor);
+        out.u8(ask.released.into());
         write_option(&mut out, ask.lease);
         out.number(ask.wait);
         out.0
@@ -485,6 +488,7 @@ fn read_body<'a>(kind: u8, input: &mut Input<'a>) -> Read<Body<'a>> {
             owner: read_owner(input)?,
             renews: read_option(input)?,
             floor: input.u64()?.min(i64::MAX as u64),
+            released: input.u8()? != 0,
             lease: read_option(input)?,
             wait: input.number()?,
         }),
