@@ -132,7 +132,9 @@ impl World {
             let lost = guarded.guard.is_lost();
             if told != u32::from(lost) {
                 let key = &guarded.key;
-                return Err(format!("Exclusion: guard of {key} on m{at}: lost {lost}, told {told}"));
+                return Err(format!(
+                    "Exclusion: guard of {key} on m{at}: lost {lost}, told {told}"
+                ));
             }
             let holds = lock.is_some_and(|lock| lock.held && lock.fence == guarded.guard.fence());
             if lost || holds {
@@ -206,7 +208,8 @@ impl World {
                 double = Some((other, theirs));
                 break;
             }
-            let granted_by_other = own.lock.as_ref().is_some_and(|lock| lock.grantor == incarnation);
+            let granted_by_other =
+                own.lock.as_ref().is_some_and(|lock| lock.grantor == incarnation);
             let over = |own: &Dumped, theirs: &Dumped| match (&own.lock, &theirs.lock) {
                 (Some(own), Some(theirs)) => {
                     (own.fence, own.grantor) == (theirs.fence, theirs.grantor) && !theirs.held
@@ -279,14 +282,7 @@ fn compare(at: usize, member: &mut Running, dumped: &Dumped, wall: u64) -> Resul
     let live = dumped.content.is_some();
     let lock = dumped.lock.as_ref().map(rank);
     let believes = believes(dumped, member.incarnation);
-    let now = Seen {
-        stamp: dumped.stamp,
-        live,
-        exp: dumped.exp,
-        lock,
-        forgotten: false,
-        believes,
-    };
+    let now = Seen { stamp: dumped.stamp, live, exp: dumped.exp, lock, forgotten: false, believes };
     let Some(seen) = member.seen.get_mut(&dumped.key) else {
         member.seen.insert(dumped.key.clone(), now);
         return Ok(believes);

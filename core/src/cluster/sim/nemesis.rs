@@ -47,9 +47,15 @@ impl World {
                 let far = self.plan.settings.clock_bound;
                 let ahead = self.troubles.chance(500_000);
                 let by = self.troubles.between(far + 3_000 * MS, 4 * far) as i64;
-                self.note(Some(victim), format!("clock goes astray, {}", if ahead { by } else { -by }));
+                self.note(
+                    Some(victim),
+                    format!("clock goes astray, {}", if ahead { by } else { -by }),
+                );
                 self.machines[victim].skew = if ahead { by } else { -by };
-                self.schedule(self.now + lasts, Event::Heal(Trouble::Astray, vec![(victim, victim)]));
+                self.schedule(
+                    self.now + lasts,
+                    Event::Heal(Trouble::Astray, vec![(victim, victim)]),
+                );
                 self.machines[victim].astray = true;
                 Ok(())
             }
@@ -137,7 +143,9 @@ impl World {
     /// A member crashes or leaves, and perhaps starts again.
     pub(super) fn end(&mut self, at: usize, crash: bool, back_after: Option<u64>) -> Step {
         let others = self.machines.iter().filter(|machine| machine.member.is_some()).count();
-        if others < 2 || self.machines[at].member.is_none() || self.machines[at].is_frozen() && !crash
+        if others < 2
+            || self.machines[at].member.is_none()
+            || self.machines[at].is_frozen() && !crash
         {
             return Ok(());
         }

@@ -145,7 +145,9 @@ impl Plan {
     }
 
     fn adapt(&mut self, random: &mut Random) {
-        use Trouble::{Astray, Burst, Crash, Freeze, Jump, Leave, OneWay, Pair, Partition, Suspend};
+        use Trouble::{
+            Astray, Burst, Crash, Freeze, Jump, Leave, OneWay, Pair, Partition, Suspend,
+        };
         let lossy = |plan: &mut Plan, random: &mut Random| {
             plan.manners.drop = random.below(50_000) as u32;
             plan.manners.reorder = random.below(400_000) as u32;
