@@ -155,7 +155,10 @@ impl State {
                 ask.sent.insert(0, (ask.attempt, cx.now.mono));
                 ask.sent.truncate(ATTEMPTS);
                 let known = cx.table.known(&ask.key);
-                let floor = known.and_then(|record| record.lock().map(|lock| lock.fence));
+                let lock = known.as_ref().and_then(|record| record.lock());
+                let own = cx.own();
+                let released = lock.filter(|lock| lock.member.incarnation == own);
+                let released = released.is_some_and(|lock| lock.state == LockState::Released);
                 let wait = match ask.deadline {
                     NEVER => NEVER,
                     deadline => deadline.saturating_sub(cx.now.mono),
@@ -166,7 +169,8 @@ impl State {
                     key: ask.key.to_vec(),
                     owner: ask.request.owner.clone(),
                     renews: ask.request.fence.filter(|_| ask.request.renewal),
-                    floor: floor.unwrap_or_default(),
+                    floor: lock.map_or(0, |lock| lock.fence),
+                    released,
                     lease: ask.request.grant.lease,
                     wait,
                 };
@@ -221,6 +225,14 @@ impl State {
             }
             return;
         }
+        if let LockAnswer::Granted { fence, grantor, .. } = &answer
+            && self.is_released(cx, id, (*fence, *grantor))
+        {
+            // Granted again to who had it then, and has given it back since: it is to be asked for anew.
+            todo.member(from, cx.writer().lock_cancel(id, None));
+            self.pursue(cx, id, todo);
+            return;
+        }
         let Some(ask) = self.locks.asks.remove(&id) else { return };
         let Ask { key, mut request, outcome, sent, .. } = ask;
         match answer {
@@ -254,6 +266,16 @@ impl State {
             }
             LockAnswer::Lost => conclude(outcome, Ok(Applied::default()), todo),
         }
+    }
+
+    /// Whether this grant is over already, for a wish other than to prolong it.
+    fn is_released(&self, cx: &Cx<'_>, id: u64, grant: (u64, u128)) -> bool {
+        let Some(ask) = self.locks.asks.get(&id).filter(|ask| !ask.request.renewal) else {
+            return false;
+        };
+        let known = cx.table.known(&ask.key);
+        let lock = known.as_ref().and_then(|record| record.lock());
+        lock.is_some_and(|lock| lock.grant() == grant && lock.state == LockState::Released)
     }
 
     /// Another member wants a lock of this one.
@@ -305,6 +327,9 @@ impl State {
             return;
         }
         let ask = &request.ask;
+        if ask.released {
+            todo.follow_ups.extend(cx.table.end_lock_quietly(&ask.key, ask.floor, from));
+        }
         let wanted = LockRequest {
             owner: ask.owner.clone(),
             fence: ask.renews,

@@ -198,12 +198,21 @@ impl Table {
         }
     }
 
+    /// Forgets this grave if it was dug before that time. True: it is not there any more.
+    pub fn forget_if_older(&self, record: &Record, before: u64) -> bool {
+        let hash = self.hash(record.key());
+        self.change(Table::place(hash), true, |shard, cx, _| {
+            shard.forget_if_older(hash, record, before, cx)
+        })
+    }
+
     pub fn set_heir(&self, heir: Option<Arc<str>>) {
         *self.heir.write() = heir;
     }
 }
 
 #[cfg(any(test, feature = "__fuzz"))]
+#[derive(Debug)]
 pub(crate) struct Dumped {
     pub key: Vec<u8>,
     pub stamp: Option<crate::stamp::Stamp>,
@@ -214,6 +223,7 @@ pub(crate) struct Dumped {
 }
 
 #[cfg(any(test, feature = "__fuzz"))]
+#[derive(Debug)]
 pub(crate) struct DumpedLock {
     pub fence: u64,
     pub grantor: u128,
