@@ -23,6 +23,12 @@ pub(crate) enum Clock {
     System,
     /// Both times are this one number.
     Manual(AtomicU64),
+    /// Two numbers that a simulation sets.
+    #[cfg(any(test, feature = "__fuzz"))]
+    Simulated {
+        wall: AtomicU64,
+        mono: AtomicU64,
+    },
 }
 
 impl Clock {
@@ -30,14 +36,37 @@ impl Clock {
         Clock::Manual(AtomicU64::new(MANUAL_CLOCK_START_MS * 1_000_000))
     }
 
+    #[cfg(any(test, feature = "__fuzz"))]
+    pub fn simulated(wall: u64, mono: u64) -> Clock {
+        Clock::Simulated { wall: AtomicU64::new(wall), mono: AtomicU64::new(mono) }
+    }
+
+    /// The wall clock of a simulation may be set back.
+    #[cfg(any(test, feature = "__fuzz"))]
+    pub fn set_wall(&self, to: u64) {
+        if let Clock::Simulated { wall, .. } = self {
+            wall.store(to, Ordering::SeqCst);
+        }
+    }
+
+    #[cfg(any(test, feature = "__fuzz"))]
+    pub fn set_mono(&self, to: u64) {
+        if let Clock::Simulated { mono, .. } = self {
+            mono.fetch_max(to, Ordering::SeqCst);
+        }
+    }
+
+    /// Whether it moves only when somebody moves it.
     pub fn is_manual(&self) -> bool {
-        matches!(self, Clock::Manual(_))
+        !matches!(self, Clock::System)
     }
 
     pub fn wall(&self) -> u64 {
         match self {
             Clock::System => system_wall(),
             Clock::Manual(now) => now.load(Ordering::SeqCst),
+            #[cfg(any(test, feature = "__fuzz"))]
+            Clock::Simulated { wall, .. } => wall.load(Ordering::SeqCst),
         }
     }
 
@@ -45,6 +74,8 @@ impl Clock {
         match self {
             Clock::System => system_mono(),
             Clock::Manual(now) => now.load(Ordering::SeqCst),
+            #[cfg(any(test, feature = "__fuzz"))]
+            Clock::Simulated { mono, .. } => mono.load(Ordering::SeqCst),
         }
     }
 

@@ -400,6 +400,18 @@ pub fn decode(bytes: &[u8]) -> Result<Encoded> {
     Ok(encoded)
 }
 
+/// Whether bytes from another member are one value in its canonical encoding.
+pub(crate) fn is_canonical(bytes: &[u8]) -> bool {
+    match bytes.first() {
+        // Without parts there is only one way to write them, which the reader insists on.
+        Some(&(NIL | FALSE | TRUE | INT | TEXT | BYTES)) => {
+            let mut reader = Reader::new(bytes);
+            reader.token().is_ok() && reader.is_at_end()
+        }
+        _ => decode(bytes).is_ok(),
+    }
+}
+
 /// The type of an encoded value, from its first byte.
 pub(crate) fn type_of(encoded: &[u8]) -> ValueType {
     match encoded.first() {

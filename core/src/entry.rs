@@ -1,6 +1,7 @@
 //! What a read hands out.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
@@ -21,11 +22,13 @@ pub struct Entry {
     /// The wall clock at the read; only meaningful for an entry that expires.
     read_at: u64,
     locked: bool,
+    /// Who owns it if no live member has its writer's name.
+    heir: Option<Arc<str>>,
 }
 
 impl Entry {
-    pub(crate) fn new(record: Record, read_at: u64, locked: bool) -> Entry {
-        Entry { record, read_at, locked }
+    pub(crate) fn new(record: Record, read_at: u64, locked: bool, heir: Option<Arc<str>>) -> Entry {
+        Entry { record, read_at, locked, heir }
     }
 
     /// The key's bytes.
@@ -106,9 +109,10 @@ impl Entry {
         self.record.encoded()
     }
 
-    /// The owner: the node whose put created this value.
+    /// The owner: the node whose put created this value; in a cluster, while no member of that name is
+    /// live, the live member whose name comes first.
     pub fn node(&self) -> &str {
-        &self.record.writer().name
+        self.heir.as_deref().unwrap_or(&self.record.writer().name)
     }
 
     /// When the value was put, in nanoseconds since the Unix epoch.

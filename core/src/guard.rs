@@ -89,7 +89,7 @@ impl GuardPlan {
             version: conditions.version,
             grant: Grant { lease, signal: Some(signal.clone()) },
             store,
-            renewal: false,
+            ..LockRequest::default()
         };
         Ok(GuardPlan { id, request, owner, signal })
     }
@@ -153,10 +153,17 @@ impl GuardCore {
             fence: Some(self.fence),
             version: None,
             grant: Grant { lease: Some(lease), signal: None },
-            store: None,
             renewal: true,
+            ..LockRequest::default()
         };
-        self.apply(Action::Lock(&request, None)).ok()?.entry?;
+        match self.registry.cluster() {
+            None => drop(self.apply(Action::Lock(&request, None)).ok()?.entry?),
+            // Whether the coordinator has agreed, the table will show.
+            Some(cluster) => {
+                let id = self.registry.next_id();
+                cluster.ask(id, &self.key, &request, now, None).ok()?;
+            }
+        }
         Some(now.saturating_add((lease / 3).max(1)))
     }
 

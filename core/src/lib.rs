@@ -28,11 +28,12 @@
 //! Cargo features: `async` (futures and streams, for any runtime) and `config` (options from TOML).
 
 #![deny(unsafe_code)]
+// What only a cluster needs lies beside what everyone does; the build with all features shows what is dead.
+#![cfg_attr(not(feature = "cluster"), allow(dead_code))]
 
 mod call_options;
 mod callback;
 mod clock;
-#[cfg(any(feature = "cluster", test))]
 mod cluster;
 mod codec;
 mod digest;
@@ -55,6 +56,7 @@ mod record;
 mod registry;
 mod renewal;
 mod serde_value;
+mod stamp;
 mod stats;
 mod supervisor;
 mod sync;
@@ -71,6 +73,9 @@ pub use clock::{
     MANUAL_CLOCK_START_MS, duration_from_millis, duration_from_secs, format_duration,
     parse_duration,
 };
+#[cfg(feature = "__fuzz")]
+#[doc(hidden)]
+pub use cluster::fuzzing::messages as __fuzz_messages;
 pub use codec::{Encoded, Encoder, MAX_DEPTH, MAX_VALUE_BYTES, decode};
 pub use entry::Entry;
 pub use error::{Error, ErrorKind, Result};
@@ -80,7 +85,7 @@ pub use key::{Key, MAX_KEY_BYTES};
 pub use lock::{Holder, MAX_LEASE};
 pub use members::{Member, MemberState};
 pub use options::{ClockKind, Options, Tls};
-pub use pending::{PendingGuard, PendingLock, PendingSync};
+pub use pending::{PendingGuard, PendingLock, PendingStart, PendingSync};
 pub use reader::{Reader, Token};
 pub use registry::{Page, Registry};
 pub use serde_value::{from_value, to_value};

@@ -38,7 +38,7 @@ impl fmt::Display for Holder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LockState {
     Held,
-    /// Its lease ran out; its fence still lets through whoever nobody has followed.
+    /// Its lease ran out, or its holder died; its fence still lets through whoever nobody has followed.
     Lapsed,
     /// Its holder gave it up; its fence opens nothing any more.
     Released,
@@ -48,6 +48,8 @@ pub(crate) enum LockState {
 #[derive(Clone, Debug)]
 pub(crate) struct LockRegister {
     pub fence: u64,
+    /// The incarnation that granted it: two sides of a cut may draw the same fence.
+    pub grantor: u128,
     pub state: LockState,
     /// Raised by each renewal under the same fence.
     pub sequence: u64,
@@ -61,7 +63,17 @@ pub(crate) struct LockRegister {
 
 impl LockRegister {
     pub fn is_held(&self, now: Now) -> bool {
-        self.state == LockState::Held && now.mono < self.lease_end
+        self.state == LockState::Held && now.mono < self.lease_end.min(self.member.until())
+    }
+
+    /// Which grant this is.
+    pub fn grant(&self) -> (u64, u128) {
+        (self.fence, self.grantor)
+    }
+
+    /// How far it has come; the greater stands. That a lease has run out everyone sees for himself.
+    pub fn rank(&self) -> (u64, u128, bool, u64) {
+        (self.fence, self.grantor, self.state == LockState::Released, self.sequence)
     }
 
     pub fn is_holder(&self, member: &Member, owner: Option<&str>) -> bool {

@@ -1,8 +1,53 @@
 //! Who writes: a node's name and the identity of one start of it.
 
+use std::sync::Arc;
+
+use crate::lock::NEVER;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
 /// One start of a registry. The incarnation is its identity; the name is for people.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) struct Member {
     pub name: Box<str>,
     pub incarnation: u128,
+    /// Until when its locks count, on this process's monotonic clock: for ever, unless this process has
+    /// reason to think that it does not believe in them any more.
+    until: AtomicU64,
+    /// Whether any live member has this name: its entries are owned by it, otherwise by an heir.
+    named: Arc<AtomicBool>,
 }
+
+impl Member {
+    pub fn new(name: &str, incarnation: u128, named: Arc<AtomicBool>) -> Member {
+        Member { name: name.into(), incarnation, until: AtomicU64::new(NEVER), named }
+    }
+
+    /// One that is alone, or the first to be known.
+    pub fn alone(name: &str, incarnation: u128) -> Member {
+        Member::new(name, incarnation, Arc::new(AtomicBool::new(true)))
+    }
+
+    pub fn until(&self) -> u64 {
+        self.until.load(Ordering::Relaxed)
+    }
+
+    pub fn is_named(&self) -> bool {
+        self.named.load(Ordering::Relaxed)
+    }
+
+    pub fn set_until(&self, until: u64) {
+        self.until.store(until, Ordering::SeqCst);
+    }
+
+    pub fn named(&self) -> &Arc<AtomicBool> {
+        &self.named
+    }
+}
+
+impl PartialEq for Member {
+    fn eq(&self, other: &Member) -> bool {
+        self.incarnation == other.incarnation
+    }
+}
+
+impl Eq for Member {}

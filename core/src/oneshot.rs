@@ -41,6 +41,10 @@ impl<T> Oneshot<T> {
         }
     }
 
+    pub fn is_complete(&self) -> bool {
+        self.state.lock().complete
+    }
+
     pub fn take(&self) -> Option<T> {
         self.state.lock().result.take()
     }

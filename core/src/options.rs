@@ -54,7 +54,7 @@ pub struct Options {
 }
 
 /// The longest registry and node name, in bytes.
-const MAX_NAME_BYTES: usize = 255;
+pub(crate) const MAX_NAME_BYTES: usize = 255;
 
 impl Options {
     /// The fields, by the names that all languages and files use.

@@ -11,6 +11,7 @@ use crate::fork::{self, Generation};
 use crate::guard::{GuardPlan, LockGuard};
 use crate::lock::NEVER;
 use crate::oneshot::Oneshot;
+use crate::registry::Registry;
 use crate::registry::core::Core;
 use crate::table::mutation::{Action, Applied, LockRequest, Mutation, Outcome, Wait};
 
@@ -33,8 +34,9 @@ impl Pending {
         request: LockRequest,
         wait: u64,
     ) -> Result<Pending> {
+        let cluster = core.cluster();
         let deadline = match wait {
-            0 => 0,
+            0 if cluster.is_none() => 0,
             NEVER => NEVER,
             wait => core.table.clock.mono().saturating_add(wait).min(NEVER - 1),
         };
@@ -47,10 +49,19 @@ impl Pending {
             outcome: Arc::new(Outcome::new()),
             taken: false,
         };
-        let wait = (wait > 0).then(|| pending.wait());
-        let conditions = pending.request.conditions();
-        let action = Action::Lock(&pending.request, wait);
-        match core.table.apply(&Mutation { key: &pending.key, conditions, action }) {
+        let result = match cluster {
+            Some(cluster) => {
+                let Pending { key, request, outcome, .. } = &pending;
+                cluster.ask(id, key, request, deadline, Some(outcome))
+            }
+            None => {
+                let wait = (wait > 0).then(|| pending.wait());
+                let conditions = pending.request.conditions();
+                let action = Action::Lock(&pending.request, wait);
+                core.table.apply(&Mutation { key: &pending.key, conditions, action })
+            }
+        };
+        match result {
             Ok(applied) if applied.waiting => {}
             result => pending.outcome.set(result),
         }
@@ -92,9 +103,11 @@ impl Pending {
         self.core.ensure_not_forked()?;
         let clock: &Clock = &self.core.table.clock;
         let real_deadline = !clock.is_manual() && self.deadline != NEVER;
+        let patience = self.core.cluster().map_or(0, |cluster| cluster.patience());
+        let deadline = self.deadline.saturating_add(patience);
         loop {
             let timeout = if real_deadline {
-                let left = self.deadline.saturating_sub(clock.mono());
+                let left = deadline.saturating_sub(clock.mono());
                 // The sweeper ends the wait in time; this is for the case that it cannot.
                 Some(Duration::from_nanos(left) + Duration::from_millis(20))
             } else {
@@ -104,7 +117,7 @@ impl Pending {
                 self.taken = true;
                 return result;
             }
-            if real_deadline && clock.mono() >= self.deadline && self.cancel() {
+            if real_deadline && clock.mono() >= deadline && self.cancel() {
                 return Err(self.core.table.locked_error(&self.key).after_waiting());
             }
         }
@@ -112,7 +125,10 @@ impl Pending {
 
     /// Leaves the queue. False: it was decided before.
     fn cancel(&self) -> bool {
-        self.core.table.cancel(&self.key, self.wait())
+        match self.core.cluster() {
+            Some(cluster) => cluster.cancel(self.id),
+            None => self.core.table.cancel(&self.key, self.wait()),
+        }
     }
 }
 
@@ -286,6 +302,50 @@ impl PendingSync {
     }
 }
 
+/// A start that may be waiting for others, from [`Registry::start_pending`].
+///
+/// Dropping it stops what was started.
+pub struct PendingStart {
+    registry: Option<Registry>,
+    admission: PendingSync,
+}
+
+impl PendingStart {
+    pub(crate) fn new(registry: Registry, admission: PendingSync) -> PendingStart {
+        PendingStart { registry: Some(registry), admission }
+    }
+
+    /// A refused registry is dropped, which stops it.
+    fn finish(registry: Option<Registry>, result: Result<()>) -> Result<Registry> {
+        let taken = || Error::new(ErrorKind::Internal, "the registry was taken before");
+        result.and(registry.ok_or_else(taken))
+    }
+
+    /// Waits until it is decided.
+    pub fn block(self) -> Result<Registry> {
+        PendingStart::finish(self.registry, self.admission.block())
+    }
+
+    /// The registry, if it is decided; it is given once.
+    pub fn try_take(&mut self) -> Option<Result<Registry>> {
+        let result = self.admission.try_take()?;
+        Some(PendingStart::finish(self.registry.take(), result))
+    }
+
+    /// Waits in real time for the registry, at most this long; it is given once.
+    pub fn wait_for(&mut self, timeout: Duration) -> Option<Result<Registry>> {
+        let result = self.admission.wait_for(timeout)?;
+        Some(PendingStart::finish(self.registry.take(), result))
+    }
+
+    /// Calls back when the result is there, at once if it is; replaces an earlier callback.
+    ///
+    /// It is called on whichever thread decided it, with no lock held, and must be quick.
+    pub fn on_ready(&self, callback: impl FnOnce() + Send + 'static) {
+        self.admission.on_ready(callback);
+    }
+}
+
 macro_rules! pending {
     ($type:ident, $output:ty) => {
         impl fmt::Debug for $type {
@@ -317,3 +377,4 @@ macro_rules! pending {
 pending!(PendingLock, Result<Option<Entry>>);
 pending!(PendingGuard, Result<LockGuard>);
 pending!(PendingSync, Result<()>);
+pending!(PendingStart, Result<Registry>);

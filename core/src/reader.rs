@@ -70,6 +70,10 @@ impl<'a> Reader<'a> {
         self.str()
     }
 
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
     fn count_item(&mut self) {
         while let Some(left) = self.open.last_mut() {
             if *left > 0 {

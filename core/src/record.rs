@@ -6,10 +6,12 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use triomphe::ThinArc;
+use xxhash_rust::xxh3::xxh3_64;
 
 use crate::clock::{Now, nanos};
 use crate::lock::{LockRegister, LockState, MAX_LEASE, NEVER};
 use crate::member::Member;
+use crate::stamp::Stamp;
 use crate::version::{Minor, Version};
 
 /// Values up to this size lie inside the record. Larger ones lie apart, so that locking does not copy them.
@@ -24,6 +26,8 @@ struct Header {
     writer: Arc<Member>,
     rare: Option<Arc<Rare>>,
     key_len: u32,
+    /// The first half of the key's stable hash: the same on every member.
+    tag: u32,
 }
 
 /// What most records do not have.
@@ -34,6 +38,8 @@ struct Rare {
     /// The newest fence known when the value was put, if it weighs more than the value's own time.
     fence_epoch: Option<u64>,
     large: Option<Arc<[u8]>>,
+    /// A deleted value: only its stamp is left.
+    dead: bool,
 }
 
 /// A value to be stored, brought into its final place as far as that is possible without a lock.
@@ -53,14 +59,55 @@ pub(crate) struct NewValue<'a> {
     pub lock: Option<LockRegister>,
 }
 
+/// A value as another member has stamped it; without content: what is left of one.
+pub(crate) struct Stamped<'a> {
+    pub key: &'a [u8],
+    pub content: Option<&'a [u8]>,
+    pub stamp: Stamp,
+    pub exp: u64,
+    pub writer: Arc<Member>,
+    pub lock: Option<LockRegister>,
+}
+
 impl Record {
     pub fn new(new: NewValue<'_>) -> Record {
         let settled = new.time.saturating_sub(nanos(MAX_LEASE));
         let fence_epoch = new.lock.as_ref().map(|lock| lock.fence).filter(|fence| *fence > settled);
         let large = new.content.large.cloned();
         let inline = if large.is_some() { &[][..] } else { new.content.bytes };
-        let rare = Rare { lock: new.lock, minor: None, fence_epoch, large };
+        let rare = Rare { lock: new.lock, minor: None, fence_epoch, large, dead: false };
         Record::build(new.time, new.exp, new.writer, rare.boxed(), new.key, inline)
+    }
+
+    pub fn stamped(new: Stamped<'_>) -> Record {
+        let Stamped { key, content, stamp, exp, writer, lock } = new;
+        let settled = stamp.time.saturating_sub(nanos(MAX_LEASE));
+        let fence_epoch = (stamp.epoch != settled).then_some(stamp.epoch);
+        let bytes = content.unwrap_or_default();
+        let large = (bytes.len() > MAX_INLINE).then(|| Arc::from(bytes));
+        let inline = if large.is_some() { &[][..] } else { bytes };
+        let rare = Rare { lock, minor: stamp.minor, fence_epoch, large, dead: stamp.dead };
+        Record::build(stamp.time, exp, writer, rare.boxed(), key, inline)
+    }
+
+    /// What is left of a key that has, or had, a lock but no value that anybody knows of.
+    pub fn lock_only(key: &[u8], writer: Arc<Member>, lock: LockRegister) -> Record {
+        let rare = Rare { lock: Some(lock), ..Rare::default() };
+        Record::build(0, NEVER, writer, rare.boxed(), key, &[])
+    }
+
+    /// What is left once the value has expired.
+    pub fn faded(&self) -> Record {
+        let header = &self.0.header.header;
+        let mut rare = header.rare.as_deref().cloned().unwrap_or_default();
+        rare.large = None;
+        Record::build(header.time, header.exp, header.writer.clone(), rare.boxed(), self.key(), &[])
+    }
+
+    /// What is left once the value was deleted under the same stamp.
+    pub fn buried(&self) -> Record {
+        let faded = self.faded();
+        faded.derive(NEVER, |rare| rare.dead = true)
     }
 
     fn build(
@@ -74,7 +121,8 @@ impl Record {
         thread_local! {
             static JOINED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
-        let header = Header { time, exp, writer, rare, key_len: key.len() as u32 };
+        let tag = key_tag(key);
+        let header = Header { time, exp, writer, rare, key_len: key.len() as u32, tag };
         // A thread that ends has no buffer any more, but destructors that may still write.
         let mut joined = JOINED.try_with(RefCell::take).unwrap_or_default();
         joined.clear();
@@ -131,8 +179,28 @@ impl Record {
         self.exp() <= wall
     }
 
-    pub fn writer(&self) -> &Member {
+    pub fn writer(&self) -> &Arc<Member> {
         &self.0.header.header.writer
+    }
+
+    /// The first half of the key's stable hash.
+    pub fn tag(&self) -> u32 {
+        self.0.header.header.tag
+    }
+
+    /// Whether a value was ever put; otherwise only a lock is known.
+    pub fn has_stamp(&self) -> bool {
+        self.time() > 0
+    }
+
+    pub fn stamp(&self) -> Option<Stamp> {
+        self.has_stamp().then(|| Stamp {
+            epoch: self.epoch(),
+            time: self.time(),
+            writer: self.writer().incarnation,
+            minor: self.minor(),
+            dead: self.rare().is_some_and(|rare| rare.dead),
+        })
     }
 
     fn rare(&self) -> Option<&Rare> {
@@ -145,6 +213,14 @@ impl Record {
 
     pub fn held_lock(&self, now: Now) -> Option<&LockRegister> {
         self.lock().filter(|lock| lock.is_held(now))
+    }
+
+    /// Until when a lock that has not ended counts; [`NEVER`] for ever, or if there is none.
+    pub fn held_until(&self) -> u64 {
+        match self.lock() {
+            Some(lock) if lock.state == LockState::Held => lock.lease_end.min(lock.member.until()),
+            _ => NEVER,
+        }
     }
 
     /// The end of a lease that has not ended; [`NEVER`] for none.
@@ -164,7 +240,6 @@ impl Record {
     }
 
     /// The first part of the value's stamp: a write that did not know of a lock loses to its holder's.
-    #[cfg(test)]
     pub fn epoch(&self) -> u64 {
         let settled = self.time().saturating_sub(nanos(MAX_LEASE));
         self.rare().and_then(|rare| rare.fence_epoch).unwrap_or(settled)
@@ -185,6 +260,11 @@ impl Record {
     }
 }
 
+/// A hash of the key's first half that is the same on every member, for ever.
+pub(crate) fn key_tag(key: &[u8]) -> u32 {
+    (xxh3_64(key) >> 32) as u32
+}
+
 /// What the counters of an Arc take.
 const ARC: usize = 2 * size_of::<usize>();
 
@@ -199,8 +279,9 @@ pub(crate) fn size_of_content(key: usize, encoded: usize, lock: Option<Option<&s
 
 impl Rare {
     fn boxed(self) -> Option<Arc<Rare>> {
-        let Rare { lock, minor, fence_epoch, large } = &self;
-        let empty = lock.is_none() && minor.is_none() && fence_epoch.is_none() && large.is_none();
+        let Rare { lock, minor, fence_epoch, large, dead } = &self;
+        let empty =
+            lock.is_none() && minor.is_none() && fence_epoch.is_none() && large.is_none() && !dead;
         (!empty).then(|| Arc::new(self))
     }
 }

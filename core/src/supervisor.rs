@@ -62,6 +62,10 @@ impl Signal {
         state.stopping
     }
 
+    pub fn is_stopping(&self) -> bool {
+        self.state.lock().stopping
+    }
+
     pub fn ring(&self) {
         self.state.lock().rung = true;
         self.changed.notify_all();

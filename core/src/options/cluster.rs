@@ -104,7 +104,6 @@ const MIN_FAILURE_TIMEOUT: Duration = Duration::from_millis(100);
 const MAX_FAILURE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Where a member listens that was not told: on a free port that only this machine reaches.
-#[cfg(any(feature = "cluster", test))]
 const LISTEN: &str = "127.0.0.1:0";
 
 impl ClusterOptions {
@@ -112,13 +111,11 @@ impl ClusterOptions {
         ["cluster", "listen", "peers", "discovery", "failure_timeout", "tls"];
 
     /// The endpoints to listen on, with the default.
-    #[cfg(any(feature = "cluster", test))]
     pub fn listens(&self) -> Vec<String> {
         if self.listen.is_empty() { vec![LISTEN.to_owned()] } else { self.listen.clone() }
     }
 
     /// The failure timeout, with the default.
-    #[cfg(any(feature = "cluster", test))]
     pub fn timeout(&self) -> Duration {
         self.failure_timeout.unwrap_or(FAILURE_TIMEOUT)
     }

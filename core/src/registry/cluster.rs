@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::Registry;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::members::Member;
 use crate::options::Options;
-use crate::pending::PendingSync;
+use crate::pending::{PendingStart, PendingSync};
 use crate::stats::ClusterStats;
 
 impl Registry {
@@ -26,6 +26,26 @@ impl Registry {
         Registry::start_named(options)
     }
 
+    /// The first step of [`start`](Registry::start), for callers that may not wait for others or may give up; alone
+    /// it is the whole of it.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), minikv::Error> {
+    /// use minikv::{Options, Registry};
+    /// let mut pending = Registry::start_pending(Options::unnamed())?;
+    /// let kv = pending.try_take().expect("nobody to wait for")?;
+    /// kv.put("k", 1)?;
+    /// # Ok(()) }
+    /// ```
+    pub fn start_pending(options: impl Into<Options>) -> Result<PendingStart> {
+        let registry = Registry::start_now(options)?;
+        let admission = match registry.0.core.cluster() {
+            Some(cluster) => PendingSync::of(cluster.admission()),
+            None => PendingSync::decided(Ok(())),
+        };
+        Ok(PendingStart::new(registry, admission))
+    }
+
     /// Whether the first sync with the cluster is done, so that reads see what the others had; alone always true.
     ///
     /// ```
@@ -36,8 +56,8 @@ impl Registry {
     /// # Ok(()) }
     /// ```
     pub fn ready(&self) -> Result<bool> {
-        self.alone()?;
-        Ok(true)
+        self.ensure_running()?;
+        Ok(self.0.core.cluster().is_none_or(|cluster| cluster.is_synced()))
     }
 
     /// Waits in real time until the first sync with the cluster is done; alone it is.
@@ -52,13 +72,22 @@ impl Registry {
     /// kv.wait_synced(Duration::from_secs(10))?;
     /// # Ok(()) }
     /// ```
-    pub fn wait_synced(&self, _timeout: Duration) -> Result<()> {
-        self.alone()
+    pub fn wait_synced(&self, timeout: Duration) -> Result<()> {
+        if let Some(result) = self.sync_start()?.wait_for(timeout) {
+            return result;
+        }
+        let progress = self.0.core.cluster().map(|cluster| cluster.progress()).unwrap_or_default();
+        let message = format!("the first sync is not done yet: {progress}");
+        Err(Error::new(ErrorKind::Timeout, message))
     }
 
     /// Waits for the first sync without blocking; what comes back may still be waiting.
     pub fn sync_start(&self) -> Result<PendingSync> {
-        Ok(PendingSync::decided(self.alone()))
+        self.ensure_running()?;
+        Ok(match self.0.core.cluster() {
+            Some(cluster) => PendingSync::of(cluster.sync_start()),
+            None => PendingSync::decided(Ok(())),
+        })
     }
 
     /// As [`wait_synced`](Registry::wait_synced), as a future for any runtime, whose timeout is the caller's to set.
@@ -79,7 +108,10 @@ impl Registry {
     /// # Ok(()) }
     /// ```
     pub fn members(&self) -> Result<Vec<Member>> {
-        self.alone()?;
+        self.ensure_running()?;
+        if let Some(cluster) = self.0.core.cluster() {
+            return Ok(cluster.members());
+        }
         let member = &self.0.core.table.member;
         Ok(vec![Member::alone(&member.name, member.incarnation)])
     }
@@ -94,17 +126,12 @@ impl Registry {
     /// # Ok(()) }
     /// ```
     pub fn endpoints(&self) -> Result<Vec<String>> {
-        self.alone()?;
-        Ok(Vec::new())
+        self.ensure_running()?;
+        Ok(self.0.core.cluster().map(|cluster| cluster.endpoints()).unwrap_or_default())
     }
 
     /// What the cluster counts; alone nothing.
     pub(super) fn cluster_stats(&self) -> Option<ClusterStats> {
-        None
-    }
-
-    /// There is no cluster, so only `stopped` and `forked` can stand in the way.
-    fn alone(&self) -> Result<()> {
-        self.ensure_running()
+        self.0.core.cluster().map(|cluster| cluster.stats())
     }
 }

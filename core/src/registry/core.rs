@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::call_options::{LockOptions, PutOptions};
 use crate::clock::{Clock, nanos};
+use crate::cluster::Cluster;
 use crate::codec::{Encoded, Prepared};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result, shorten};
@@ -15,6 +16,7 @@ use crate::guard::GuardCore;
 use crate::lock::NEVER;
 use crate::member::Member;
 use crate::options::{ClockKind, Options};
+use crate::pending::PendingLock;
 use crate::record::Content;
 use crate::renewal::Renewals;
 use crate::supervisor::{Signal, Supervisor};
@@ -22,6 +24,7 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::table::Table;
 use crate::table::mutation::{Action, Applied, Grant, Limits, LockRequest, Mutation, Put, Store};
+use crate::table::replication::Replication;
 use crate::table::shard::stopped;
 use crate::value::IntoValue;
 
@@ -33,7 +36,8 @@ const LONGEST_SLEEP: u64 = 500_000_000;
 
 pub(crate) struct Core {
     pub options: Options,
-    pub table: Table,
+    pub table: Arc<Table>,
+    cluster: OnceLock<Arc<Cluster>>,
     pub flights: Flights,
     pub supervisor: Arc<Supervisor>,
     renewals: Renewals,
@@ -83,22 +87,64 @@ fn sweep_until_stopped(core: &Weak<Core>, signal: &Signal) {
 
 impl Core {
     pub fn new(options: Options) -> Result<Arc<Core>> {
-        if options.cluster.name.is_some() {
-            let message = "this build has no cluster: turn on the feature `cluster`";
-            return Err(Error::argument(message));
-        }
         fork::watch();
         let clock = Arc::new(match options.clock {
             ClockKind::System => Clock::System,
             ClockKind::Manual => Clock::manual(),
         });
-        let mut incarnation = [0; 16];
-        getrandom::fill(&mut incarnation)
-            .map_err(|error| Error::new(ErrorKind::Io, format!("no randomness: {error}")))?;
-        let member = Arc::new(Member {
-            name: options.node.as_str().into(),
-            incarnation: u128::from_le_bytes(incarnation),
-        });
+        if options.cluster.name.is_none() {
+            return Ok(Core::with(options, clock, random_incarnation()?, None));
+        }
+        #[cfg(not(feature = "cluster"))]
+        {
+            let message = "this build has no cluster: turn on the feature `cluster`";
+            Err(Error::argument(message))
+        }
+        #[cfg(feature = "cluster")]
+        {
+            let prepared = crate::cluster::Prepared::new(&options.cluster);
+            let replication = prepared.replication.clone();
+            let core = Core::with(options, clock, random_incarnation()?, Some(replication));
+            let (table, supervisor) = (core.table.clone(), &core.supervisor);
+            let cluster =
+                crate::cluster::start(prepared, &core.options.cluster, table, supervisor)?;
+            // A fresh cell: it cannot be set already.
+            let _ = core.cluster.set(cluster);
+            Ok(core)
+        }
+    }
+
+    /// A member of a simulated cluster; it has no threads.
+    #[cfg(any(test, feature = "__fuzz"))]
+    pub fn simulated(
+        options: Options,
+        clock: Arc<Clock>,
+        incarnation: u128,
+        link: Arc<dyn crate::cluster::link::Link>,
+        settings: crate::cluster::settings::Settings,
+    ) -> Arc<Core> {
+        let (capacity, faults) = (settings.outbox_records, settings.faults);
+        let replication = Arc::new(Replication::new(capacity, faults, Box::new(|| ())));
+        let core = Core::with(options, clock, incarnation, Some(replication.clone()));
+        let cluster = Cluster::new(core.table.clone(), replication, settings, link, true);
+        let _ = core.cluster.set(Arc::new(cluster));
+        core
+    }
+
+    /// What a sweeper would do now.
+    #[cfg(any(test, feature = "__fuzz"))]
+    pub fn sweep_now(&self) {
+        self.table.sweep();
+        self.renewals.run(self.table.clock.mono());
+    }
+
+    fn with(
+        options: Options,
+        clock: Arc<Clock>,
+        incarnation: u128,
+        replication: Option<Arc<Replication>>,
+    ) -> Arc<Core> {
+        let member = Arc::new(Member::alone(&options.node, incarnation));
         let supervisor = Arc::new(Supervisor::new());
         let sweeper = Arc::new(Sweeper {
             signal: Arc::new(Signal::default()),
@@ -115,7 +161,8 @@ impl Core {
         });
         let limits = Limits::new(options.max_entries, options.max_bytes);
         let core = Arc::new(Core {
-            table: Table::new(clock, member, limits, ring),
+            table: Arc::new(Table::new(clock, member, limits, ring, replication)),
+            cluster: OnceLock::new(),
             flights: Flights::default(),
             supervisor,
             renewals: Renewals::default(),
@@ -129,7 +176,12 @@ impl Core {
         });
         // A fresh cell: it cannot be set already.
         let _ = core.sweeper.core.set(Arc::downgrade(&core));
-        Ok(core)
+        core
+    }
+
+    /// `None`: this registry is alone.
+    pub fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.cluster.get()
     }
 
     /// First in every call: `stopped`, then `forked`.
@@ -161,6 +213,9 @@ impl Core {
         // In a forked child nothing may be touched: its locks may be held by threads that do not exist.
         if self.is_forked() || self.stopped.swap(true, Ordering::SeqCst) {
             return false;
+        }
+        if let Some(cluster) = self.cluster() {
+            cluster.leave();
         }
         self.table.close();
         self.flights.clear();
@@ -209,12 +264,45 @@ impl Core {
     }
 
     /// A put, from the value on; the key was checked before.
-    pub fn put(&self, key: &[u8], value: impl IntoValue, options: &PutOptions) -> Result<Entry> {
+    pub fn put(
+        self: &Arc<Core>,
+        key: &[u8],
+        value: impl IntoValue,
+        options: &PutOptions,
+    ) -> Result<Entry> {
         let value = self.prepare(key, value)?;
         options.write.check()?;
+        if let (Some(_), Some(lease)) = (self.cluster(), options.lock_lease(&self.options)?) {
+            // The lock is for the coordinator to give.
+            let request = self.locking_put(value, lease, options)?;
+            let entry = PendingLock::start(self, key, request, 0)?.block()?;
+            return self.one_entry(Applied { entry, ..Applied::default() });
+        }
         let action = Action::Put(self.put_action(value.content(), options)?);
         let conditions = options.write.conditions();
         self.one_entry(self.table.apply(&Mutation { key, conditions, action })?)
+    }
+
+    fn locking_put(
+        &self,
+        value: Prepared,
+        lease: Option<u64>,
+        options: &PutOptions,
+    ) -> Result<LockRequest> {
+        let conditions = options.write.conditions();
+        Ok(LockRequest {
+            owner: options.write.owner_label(),
+            fence: conditions.fence,
+            version: conditions.version,
+            grant: Grant { lease, signal: None },
+            store: Some(Store {
+                value: Arc::new(value),
+                expiry: options.expiry(&self.options)?,
+                only_if_absent: false,
+                if_absent: options.absent_only(),
+            }),
+            ..LockRequest::default()
+        })
     }
 
     pub fn put_action<'a>(&self, content: Content<'a>, options: &PutOptions) -> Result<Put<'a>> {
@@ -247,7 +335,7 @@ impl Core {
             version: conditions.version,
             grant: Grant { lease: options.lease_nanos(&self.options)?, signal: None },
             store,
-            renewal: false,
+            ..LockRequest::default()
         })
     }
 
@@ -320,6 +408,13 @@ impl Core {
         clock.set(target);
         Ok(())
     }
+}
+
+fn random_incarnation() -> Result<u128> {
+    let mut incarnation = [0; 16];
+    getrandom::fill(&mut incarnation)
+        .map_err(|error| Error::new(ErrorKind::Io, format!("no randomness: {error}")))?;
+    Ok(u128::from_le_bytes(incarnation))
 }
 
 #[cfg(test)]

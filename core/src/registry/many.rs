@@ -6,7 +6,7 @@ use super::Registry;
 use crate::call_options::{PutOptions, WriteOptions};
 use crate::codec::Prepared;
 use crate::entry::Entry;
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::key::{check_key, check_prefix};
 use crate::table::SHARDS;
 use crate::table::mutation::{Action, Mutation};
@@ -49,6 +49,10 @@ impl Registry {
             prepared.push((key, value));
         }
         options.write.check()?;
+        if core.cluster().is_some() && options.lock_lease(&core.options)?.is_some() {
+            let message = "in a cluster locks are taken one by one: lock each key, then put";
+            return Err(Error::argument(message));
+        }
         let mut places: HashMap<&[u8], usize> = HashMap::new();
         let mut mutations: Vec<Mutation<'_>> = Vec::with_capacity(prepared.len());
         let mut at = Vec::with_capacity(prepared.len());

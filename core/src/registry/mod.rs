@@ -84,7 +84,13 @@ impl Registry {
     /// # Ok(()) }
     /// ```
     pub fn start(options: impl Into<Options>) -> Result<Registry> {
-        Registry::start_now(options)
+        Registry::start_pending(options)?.block()
+    }
+
+    /// A handle of a simulated member.
+    #[cfg(any(test, feature = "__fuzz"))]
+    pub(crate) fn from_core(core: Arc<Core>) -> Registry {
+        Registry::new(core)
     }
 
     fn start_named(options: Options) -> Result<Registry> {

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::mutation::{Action, Conditions, Expiry, LockRequest, Mutation, Put};
-use super::shard::{Context, entry};
+use super::shard::{Context, Target, entry};
 use crate::clock::format_duration;
 use crate::error::{Error, ErrorKind, LOCKED_ADVICE, Result, shorten};
-use crate::lock::{LockRegister, LockState, NEVER};
+use crate::lock::{Holder, LockRegister, LockState, NEVER};
+use crate::member::Member;
 use crate::record::Record;
 
 /// The `exp` that the action leads to; it is known to be right before anything else is looked at.
@@ -43,12 +44,12 @@ pub(crate) fn expiry_at(expiry: Expiry, present: Option<&Record>, cx: &Context<'
 
 pub(crate) fn check_conditions(
     mutation: &Mutation<'_>,
-    present: Option<&Record>,
+    at: &Target<'_>,
     cx: &Context<'_>,
 ) -> Result<()> {
-    check_access(mutation.key, &mutation.conditions, present, cx)?;
+    check_access(at, cx.member, &mutation.conditions, cx)?;
     match &mutation.action {
-        Action::Put(Put { if_absent: true, .. }) => check_absent(mutation.key, present, cx),
+        Action::Put(Put { if_absent: true, .. }) => check_absent(at.key, at.present.as_ref(), cx),
         _ => Ok(()),
     }
 }
@@ -63,29 +64,44 @@ pub(crate) fn check_absent(key: &[u8], present: Option<&Record>, cx: &Context<'_
     }
 }
 
+/// Whether `member` may change the key, under these conditions.
 pub(crate) fn check_access(
-    key: &[u8],
+    at: &Target<'_>,
+    member: &Member,
     conditions: &Conditions<'_>,
-    present: Option<&Record>,
     cx: &Context<'_>,
 ) -> Result<()> {
-    let lock = present.and_then(Record::lock);
+    check_fence(at, conditions)?;
+    if let Some(held) = at.lock().filter(|lock| lock.is_held(cx.now))
+        && !held.is_holder(member, conditions.owner)
+    {
+        return Err(locked_error(at.key, Some(held)));
+    }
+    check_version(at, conditions, cx)
+}
+
+pub(crate) fn check_fence(at: &Target<'_>, conditions: &Conditions<'_>) -> Result<()> {
+    let lock = at.lock();
     if let Some(fence) = conditions.fence {
         let valid = lock.is_some_and(|l| l.fence == fence && l.state != LockState::Released);
         if !valid {
-            return Err(stale_fence(key, fence, lock));
+            return Err(stale_fence(at.key, fence, lock));
         }
     }
-    if let Some(held) = lock.filter(|lock| lock.is_held(cx.now))
-        && !held.is_holder(cx.member, conditions.owner)
-    {
-        return Err(locked_error(key, present));
-    }
+    Ok(())
+}
+
+pub(crate) fn check_version(
+    at: &Target<'_>,
+    conditions: &Conditions<'_>,
+    cx: &Context<'_>,
+) -> Result<()> {
+    let present = at.present.as_ref();
     if let Some(version) = conditions.version
         && present.map(Record::version) != Some(version)
     {
         let what = present.map_or("absent".to_owned(), |r| format!("at version {}", r.version()));
-        let message = format!("{} is {what}, not at version {version}", shorten(key));
+        let message = format!("{} is {what}, not at version {version}", shorten(at.key));
         return Err(Error::conflict(message, present.map(|record| entry(record, cx))));
     }
     Ok(())
@@ -101,8 +117,13 @@ fn stale_fence(key: &[u8], fence: u64, lock: Option<&LockRegister>) -> Error {
     Error::new(ErrorKind::StaleFence, message)
 }
 
-pub(crate) fn locked_error(key: &[u8], present: Option<&Record>) -> Error {
-    let holder = present.and_then(Record::lock).map(|lock| lock.holder().to_string());
+pub(crate) fn locked_error(key: &[u8], lock: Option<&LockRegister>) -> Error {
+    locked_by(key, lock.map(LockRegister::holder))
+}
+
+/// What somebody is told who may not have a key's lock because this holder has it.
+pub(crate) fn locked_by(key: &[u8], holder: Option<Holder>) -> Error {
+    let holder = holder.map(|holder| holder.to_string());
     let holder = holder.unwrap_or_else(|| "somebody".to_owned());
     let message = format!("{} is locked by {holder}; {LOCKED_ADVICE}", shorten(key));
     Error::new(ErrorKind::Locked, message)

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::access::{check_absent, check_access, expiry_at};
-use super::mutation::{Applied, Effects, Grant, LockRequest, Outcome, Wait};
+use super::access::{check_absent, check_access, check_version, expiry_at, locked_error};
+use super::mutation::{Applied, Effects, LockRequest, Outcome, Wait};
 use super::shard::{Context, NewContent, Room, Shard, Target, entry};
 use crate::error::{ErrorKind, Result};
 use crate::lock::{LockRegister, LockState, NEVER};
@@ -56,8 +56,21 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<Applied> {
         let present = at.present.as_ref();
-        check_access(at.key, &request.conditions(), present, cx)?;
-        if request.renewal && present.and_then(|record| record.held_lock(cx.now)).is_none() {
+        let known = at.lock();
+        let member = request.asker.as_ref().map_or(cx.member, |asker| &asker.member);
+        match &request.granted {
+            // Who has the key was asked of the coordinator.
+            Some(granted) if known.is_none_or(|lock| lock.grant() <= granted.grant()) => {
+                check_version(at, &request.conditions(), cx)?;
+            }
+            // Somebody was granted it after this.
+            Some(_) => return Err(locked_error(at.key, known)),
+            None => check_access(at, member, &request.conditions(), cx)?,
+        }
+        let same_fence = |fence: u64| request.fence.is_none_or(|wanted| wanted == fence);
+        if request.renewal
+            && !known.is_some_and(|lock| lock.is_held(cx.now) && same_fence(lock.fence))
+        {
             return Ok(Applied::default());
         }
         let store = request.store.as_ref();
@@ -65,18 +78,26 @@ impl Shard {
         if store.is_some_and(|store| store.if_absent) {
             check_absent(at.key, present, cx)?;
         }
-        let known = present.and_then(Record::lock);
         let (record, granted) = match (store, present) {
+            (None, None) if request.asker.is_some() => {
+                let (lock, granted) = self.grant(known, request, cx);
+                let grave = match &at.grave {
+                    Some(grave) => grave.with_lock(lock.clone()),
+                    None => Record::lock_only(at.key, cx.member.clone(), lock.clone()),
+                };
+                self.bury(at.hash, grave, cx, fx);
+                return Ok(Applied { granted, lock: Some(lock), ..Applied::default() });
+            }
             (None, None) => return Ok(Applied::default()),
             (None, Some(present)) => {
-                let (lock, granted) = self.grant(known, &request.owner, &request.grant, cx);
+                let (lock, granted) = self.grant(known, request, cx);
                 let record = present.with_lock(lock);
                 self.replace(at.hash, Some(present), record.clone(), Room::Take, cx, fx)?;
                 (record, granted)
             }
             (Some(store), _) => {
                 let exp = expiry_at(store.expiry, present, cx)?;
-                let (lock, granted) = self.grant(known, &request.owner, &request.grant, cx);
+                let (lock, granted) = self.grant(known, request, cx);
                 let content = store.value.content();
                 let left = NewContent { content, exp, lock: Some(lock), reserved: false };
                 (self.store(at, left, cx, fx)?, granted)
@@ -86,45 +107,64 @@ impl Shard {
             self.emit(EventKind::Lock, &record, cx, fx);
         }
         let entry = Some(entry(&record, cx));
-        Ok(Applied { entry, created: present.is_none(), granted, waiting: false })
+        let lock = request.asker.as_ref().and(record.lock()).cloned();
+        Ok(Applied { entry, created: present.is_none(), granted, waiting: false, lock })
     }
 
     /// The lock register after a grant to somebody who may have it, and whether the grant is a new one.
     pub(super) fn grant(
         &mut self,
         known: Option<&LockRegister>,
-        owner: &Option<Arc<str>>,
-        grant: &Grant,
+        request: &LockRequest,
         cx: &Context<'_>,
     ) -> (LockRegister, bool) {
-        let lease_end = match grant.lease {
-            Some(lease) => cx.now.mono.saturating_add(lease).min(NEVER - 1),
-            None => NEVER,
+        let lease_end = match (&request.granted, request.grant.lease) {
+            (Some(granted), _) => granted.lease_end,
+            (None, Some(lease)) => cx.now.mono.saturating_add(lease).min(NEVER - 1),
+            (None, None) => NEVER,
         };
-        match known.filter(|lock| lock.is_held(cx.now)) {
+        let signal = &request.grant.signal;
+        let held = known.filter(|lock| lock.is_held(cx.now));
+        let goes_on = |held: &LockRegister| match &request.granted {
+            Some(granted) => held.grant() == granted.grant(),
+            None => true,
+        };
+        match held.filter(|held| goes_on(held)) {
             Some(held) => {
                 let mut lock = held.clone();
                 lock.lease_end = lock.lease_end.max(lease_end);
-                lock.sequence += 1;
-                lock.signals.extend(grant.signal.clone());
+                lock.sequence = match &request.granted {
+                    Some(granted) => lock.sequence.max(granted.sequence),
+                    None => lock.sequence + 1,
+                };
+                lock.signals.extend(signal.clone());
                 (lock, false)
             }
             None => {
+                let floor = request.asker.as_ref().map_or(0, |asker| asker.floor);
+                let floor = floor.max(known.map_or(0, |lock| lock.fence));
+                let own = cx.member.incarnation;
+                let (fence, grantor, sequence) = match &request.granted {
+                    Some(granted) => (granted.fence, granted.grantor, granted.sequence),
+                    None => (self.tick(cx, floor), own, 0),
+                };
+                let member = request.asker.as_ref().map_or(cx.member, |asker| &asker.member);
                 let lock = LockRegister {
-                    fence: self.tick(cx, known.map_or(0, |lock| lock.fence)),
+                    fence,
+                    grantor,
                     state: LockState::Held,
-                    sequence: 0,
-                    member: cx.member.clone(),
-                    owner: owner.clone(),
+                    sequence,
+                    member: member.clone(),
+                    owner: request.owner.clone(),
                     lease_end,
-                    signals: grant.signal.iter().cloned().collect(),
+                    signals: signal.iter().cloned().collect(),
                 };
                 (lock, true)
             }
         }
     }
 
-    /// Ends the lock of a present key, if it is held; then serves whoever waits.
+    /// Ends the lock of a known key, if it is held; then serves whoever waits.
     pub(super) fn end_lock(
         &mut self,
         hash: u64,
@@ -140,9 +180,13 @@ impl Shard {
         lock.state = how;
         lose(&mut lock, fx);
         let ended = record.with_lock(lock);
-        let replaced = self.replace(hash, Some(&record), ended.clone(), Room::Take, cx, fx);
-        debug_assert!(replaced.is_ok());
-        self.emit(EventKind::Unlock, &ended, cx, fx);
+        if self.get(hash, ended.key()).is_some() {
+            let replaced = self.replace(hash, Some(&record), ended.clone(), Room::Take, cx, fx);
+            debug_assert!(replaced.is_ok());
+            self.emit(EventKind::Unlock, &ended, cx, fx);
+        } else {
+            self.bury(hash, ended.clone(), cx, fx);
+        }
         self.serve(hash, ended.key(), cx, fx);
         ended
     }
@@ -151,7 +195,7 @@ impl Shard {
     pub(super) fn serve(&mut self, hash: u64, key: &[u8], cx: &Context<'_>, fx: &mut Effects) {
         while let Some((id, first)) = self.waiters.get(key).and_then(BTreeMap::first_key_value) {
             let (id, deadline, request) = (*id, first.deadline, first.request.clone());
-            let at = Target { hash, key, present: self.get(hash, key).cloned() };
+            let at = self.target(hash, key);
             match self.try_lock(&at, &request, cx, fx) {
                 Err(error) if error.kind() == ErrorKind::Locked => return,
                 result => {

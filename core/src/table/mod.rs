@@ -1,9 +1,13 @@
 //! The table: shards, hashing and locking. The only place that takes shard locks.
 
 mod access;
+mod cluster;
 mod expiry;
+mod graves;
 mod locking;
+pub(crate) mod merge;
 pub(crate) mod mutation;
+pub(crate) mod replication;
 pub(crate) mod shard;
 
 use std::collections::{BinaryHeap, VecDeque};
@@ -12,9 +16,11 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
+pub(crate) use self::access::locked_by;
 use self::access::{check_access, locked_error};
 use self::mutation::{Action, Applied, Conditions, Effects, Limits, Mutation, Wait};
-use self::shard::{Context, Shard, ShardStats};
+use self::replication::Replication;
+use self::shard::{Context, Shard, ShardStats, heir};
 use crate::clock::{Clock, Now};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
@@ -40,6 +46,9 @@ pub(crate) struct Table {
     pub hub: Arc<Hub>,
     limits: Limits,
     alarm: Alarm,
+    replication: Option<Arc<Replication>>,
+    /// Who owns the entries of nodes that are not there.
+    heir: RwLock<Option<Arc<str>>>,
 }
 
 /// A shard with its lock, on cache lines of its own.
@@ -74,6 +83,7 @@ impl Table {
         member: Arc<Member>,
         limits: Limits,
         ring: Box<dyn Fn() + Send + Sync>,
+        replication: Option<Arc<Replication>>,
     ) -> Table {
         let slot = |_| Slot {
             shard: RwLock::new(Shard::default()),
@@ -92,6 +102,8 @@ impl Table {
             hub: Arc::new(Hub::default()),
             limits,
             alarm,
+            replication,
+            heir: RwLock::new(None),
         }
     }
 
@@ -100,15 +112,16 @@ impl Table {
         let hash = self.hash(key);
         let shard = self.slots[Table::place(hash)].shard.read();
         let cx = self.context(self.clock.now());
-        let present = shard.get(hash, key).filter(|record| !record.is_expired(cx.now.wall));
-        check_access(key, conditions, present, &cx)
+        let mut at = shard.target(hash, key);
+        at.present = at.present.filter(|record| !record.is_expired(cx.now.wall));
+        check_access(&at, &self.member, conditions, &cx)
     }
 
     /// What somebody is told who may not have the key's lock now.
     pub fn locked_error(&self, key: &[u8]) -> Error {
         let hash = self.hash(key);
         let shard = self.slots[Table::place(hash)].shard.read();
-        locked_error(key, shard.get(hash, key))
+        locked_error(key, shard.target(hash, key).lock())
     }
 
     /// Which shard a hash belongs to.
@@ -132,6 +145,9 @@ impl Table {
             hasher: &self.hasher,
             limits: &self.limits,
             watched: self.hub.is_watched(),
+            replication: self.replication.as_deref(),
+            local: true,
+            heir: &self.heir,
         }
     }
 
@@ -148,9 +164,10 @@ impl Table {
         if record.is_expired(wall) {
             return None;
         }
-        let mono = if record.lease_end() == NEVER { 0 } else { self.clock.mono() };
+        let mono = if record.held_until() == NEVER { 0 } else { self.clock.mono() };
         let locked = record.held_lock(Now { wall, mono }).is_some();
-        Some(Entry::new(record, wall, locked))
+        let heir = heir(&record, &self.heir);
+        Some(Entry::new(record, wall, locked, heir))
     }
 
     pub fn contains(&self, key: &[u8]) -> bool {
@@ -171,6 +188,9 @@ impl Table {
     }
 
     fn try_apply(&self, mutation: &Mutation<'_>) -> Result<Applied> {
+        if !matches!(mutation.action, Action::Unlock) {
+            self.check_clock()?;
+        }
         let hash = self.hash(mutation.key);
         let needs_mono = matches!(mutation.action, Action::Lock(..))
             || matches!(&mutation.action, Action::Put(put) if put.lock.is_some());
@@ -186,18 +206,31 @@ impl Table {
         needs_mono: bool,
         change: impl FnOnce(&mut Shard, &Context<'_>, &mut Effects) -> T,
     ) -> T {
+        let (result, fx) = self.change_quietly(place, needs_mono, change);
+        self.follow_up(place, fx);
+        result
+    }
+
+    /// As [`change`](Table::change), but what follows is left to the caller.
+    fn change_quietly<T>(
+        &self,
+        place: usize,
+        needs_mono: bool,
+        change: impl FnOnce(&mut Shard, &Context<'_>, &mut Effects) -> T,
+    ) -> (T, Effects) {
         let slot = &self.slots[place];
         let mut fx = Effects::default();
         let result = {
             let mut shard = slot.shard.write();
-            let mono = if needs_mono || shard.needs_mono() { self.clock.mono() } else { 0 };
+            let in_cluster = self.replication.is_some();
+            let needs_mono = needs_mono || in_cluster || shard.needs_mono();
+            let mono = if needs_mono { self.clock.mono() } else { 0 };
             let cx = self.context(Now { wall: self.clock.wall(), mono });
             let result = change(&mut shard, &cx, &mut fx);
             slot.settle(&shard, &mut fx);
             result
         };
-        self.follow_up(place, fx);
-        result
+        (result, fx)
     }
 
     /// All or nothing: the shards of all keys are locked together, in one order for everyone.
@@ -210,6 +243,7 @@ impl Table {
     }
 
     fn try_apply_all(&self, mutations: &[Mutation<'_>]) -> Result<Vec<Applied>> {
+        self.check_clock()?;
         let hashes: Vec<u64> = mutations.iter().map(|m| self.hash(m.key)).collect();
         let mut places: Vec<usize> = hashes.iter().map(|hash| Table::place(*hash)).collect();
         places.sort_unstable();
@@ -281,8 +315,11 @@ impl Table {
     }
 
     /// Everything that must not happen under the lock of a shard.
-    fn follow_up(&self, place: usize, fx: Effects) {
+    pub fn follow_up(&self, place: usize, fx: Effects) {
         let slot = &self.slots[place];
+        if let (Some(replication), false) = (&self.replication, fx.changed.is_empty()) {
+            replication.send(fx.changed);
+        }
         if fx.logged {
             self.dispatch(place);
         }
@@ -425,6 +462,7 @@ impl Table {
             sum.waiters += stats.waiters;
             sum.bytes += stats.bytes;
             sum.expired += stats.expired;
+            sum.tombstones += stats.tombstones;
         }
         sum
     }
@@ -437,7 +475,7 @@ impl Table {
         self.hub.close();
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     pub fn validate(&self) {
         for slot in &self.slots {
             let shard = slot.shard.read();

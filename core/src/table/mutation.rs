@@ -5,7 +5,8 @@ use std::sync::Arc;
 use crate::codec::Prepared;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
-use crate::lock::LossSignal;
+use crate::lock::{LockRegister, LossSignal};
+use crate::member::Member;
 use crate::oneshot::Oneshot;
 use crate::record::{Content, Record};
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -71,7 +72,7 @@ pub(crate) struct Grant {
 }
 
 /// A lock asked for, able to wait.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct LockRequest {
     pub owner: Option<Arc<str>>,
     pub fence: Option<u64>,
@@ -80,6 +81,34 @@ pub(crate) struct LockRequest {
     pub store: Option<Store>,
     /// Only prolongs a lock that is held under the fence; a lapsed one is not taken anew.
     pub renewal: bool,
+    /// Another member asks this one, the coordinator.
+    pub asker: Option<Asker>,
+    /// The coordinator has granted it to this member.
+    pub granted: Option<Granted>,
+}
+
+/// Another member that wants a lock. Whether the key is present is for it to say: it has asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Asker {
+    pub member: Arc<Member>,
+    /// The newest fence of the key that it knows of.
+    pub floor: u64,
+}
+
+/// A grant by the coordinator, on its way into the holder's own table.
+#[derive(Clone, Debug)]
+pub(crate) struct Granted {
+    pub fence: u64,
+    pub grantor: u128,
+    pub sequence: u64,
+    /// On this member's monotonic clock, counted from before it asked.
+    pub lease_end: u64,
+}
+
+impl Granted {
+    pub fn grant(&self) -> (u64, u128) {
+        (self.fence, self.grantor)
+    }
 }
 
 /// What a lock request puts in the same step.
@@ -121,6 +150,8 @@ pub(crate) struct Applied {
     pub granted: bool,
     /// The lock request was queued; its outcome will say the rest.
     pub waiting: bool,
+    /// What another member that asked was granted.
+    pub lock: Option<LockRegister>,
 }
 
 impl Applied {
@@ -139,6 +170,8 @@ pub(crate) struct Effects {
     pub lost: Vec<Arc<LossSignal>>,
     /// Freed outside the lock: large values take their time.
     pub garbage: Vec<Record>,
+    /// What the other members of the cluster are to be told.
+    pub changed: Vec<Record>,
 }
 
 /// The configured limits and what counts against them. Without limits nothing is counted here.

@@ -9,8 +9,10 @@ use hashbrown::HashTable;
 
 use super::access::{check_conditions, expiry_of, locked_error};
 use super::expiry::Deadlines;
+use super::graves::Graves;
 use super::locking::{Waiter, is_held, lose};
-use super::mutation::{Action, Applied, Effects, Limits, Mutation, Put};
+use super::mutation::{Action, Applied, Effects, Limits, LockRequest, Mutation, Put};
+use super::replication::Replication;
 use crate::clock::Now;
 use crate::codec::Encoded;
 use crate::entry::Entry;
@@ -19,10 +21,12 @@ use crate::lock::{LockRegister, LockState, NEVER};
 use crate::member::Member;
 use crate::reader::{Reader, Token};
 use crate::record::{Content, NewValue, Record, size_of_content};
+use crate::sync::RwLock;
 use crate::version::Minor;
 use crate::watch::{Event, EventKind};
 
 /// What a shard is told with every call.
+#[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
     pub now: Now,
     pub member: &'a Arc<Member>,
@@ -30,6 +34,12 @@ pub(crate) struct Context<'a> {
     pub limits: &'a Limits,
     /// Whether anyone wants events.
     pub watched: bool,
+    /// What is kept for the other members of a cluster.
+    pub replication: Option<&'a Replication>,
+    /// The change was asked for here; otherwise it has come from another member.
+    pub local: bool,
+    /// Who owns the entries of nodes that are not there.
+    pub heir: &'a RwLock<Option<Arc<str>>>,
 }
 
 /// A key and the record it has now.
@@ -37,6 +47,19 @@ pub(super) struct Target<'a> {
     pub hash: u64,
     pub key: &'a [u8],
     pub present: Option<Record>,
+    /// What is left of an absent key, for the other members of a cluster.
+    pub grave: Option<Record>,
+}
+
+impl Target<'_> {
+    /// The key's last lock.
+    pub fn lock(&self) -> Option<&LockRegister> {
+        self.known().and_then(Record::lock)
+    }
+
+    pub fn known(&self) -> Option<&Record> {
+        self.present.as_ref().or(self.grave.as_ref())
+    }
 }
 
 /// How the limits are asked for the room that a record takes.
@@ -62,10 +85,12 @@ pub(super) struct NewContent<'a> {
 #[derive(Default)]
 pub(crate) struct Shard {
     table: HashTable<Record>,
+    /// What is left of keys that are absent; only in a cluster.
+    pub(super) graves: Graves,
     /// Expiries, on the wall clock.
     expiries: Deadlines,
     /// Lease ends, on the monotonic clock.
-    leases: Deadlines,
+    pub(super) leases: Deadlines,
     /// Who waits for the lock of a key, in order of arrival. No queue is empty.
     pub(super) waiters: HashMap<Box<[u8]>, BTreeMap<u64, Waiter>>,
     /// When waiters give up, on the monotonic clock.
@@ -73,7 +98,7 @@ pub(crate) struct Shard {
     /// The last time minted here: a hybrid logical clock.
     clock: u64,
     held_locks: usize,
-    record_bytes: usize,
+    pub(super) record_bytes: usize,
     expired: u64,
     closed: bool,
 }
@@ -87,11 +112,27 @@ pub(crate) struct ShardStats {
     pub waiters: usize,
     pub bytes: usize,
     pub expired: u64,
+    pub tombstones: usize,
 }
 
 impl Shard {
     pub fn get(&self, hash: u64, key: &[u8]) -> Option<&Record> {
         self.table.find(hash, |record| record.key() == key)
+    }
+
+    /// The key with everything known of it.
+    pub(super) fn target<'a>(&self, hash: u64, key: &'a [u8]) -> Target<'a> {
+        let present = self.get(hash, key).cloned();
+        let grave = if present.is_none() { self.graves.get(hash, key).cloned() } else { None };
+        Target { hash, key, present, grave }
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub fn len(&self) -> usize {
+        self.table.len()
     }
 
     pub fn records(&self) -> impl Iterator<Item = &Record> {
@@ -109,7 +150,7 @@ impl Shard {
     }
 
     /// The records with this very hash; the table's own iterator also gives some with a similar one.
-    fn with_hash<'a>(
+    pub(super) fn with_hash<'a>(
         &'a self,
         hash: u64,
         hasher: &'a RandomState,
@@ -137,7 +178,7 @@ impl Shard {
     pub fn stats(&self) -> ShardStats {
         // A slot of the table is a pointer and a control byte; an ordered deadline about 24 bytes.
         let slots = self.table.capacity() * 8 / 7 * (size_of::<Record>() + 1);
-        let deadlines = (self.expiries.len() + self.leases.len()) * 24;
+        let deadlines = (self.expiries.len() + self.leases.len() + self.graves.len()) * 24;
         ShardStats {
             entries: self.table.len(),
             with_expiry: self.expiries.len(),
@@ -145,6 +186,7 @@ impl Shard {
             waiters: self.timeouts.len(),
             bytes: self.record_bytes + slots + deadlines,
             expired: self.expired,
+            tombstones: self.graves.len(),
         }
     }
 
@@ -160,9 +202,9 @@ impl Shard {
             return Err(stopped());
         }
         self.settle(hash, mutation.key, cx, fx);
-        let present = self.get(hash, mutation.key);
-        expiry_of(&mutation.action, present, cx)?;
-        check_conditions(mutation, present, cx)
+        let at = self.target(hash, mutation.key);
+        expiry_of(&mutation.action, at.present.as_ref(), cx)?;
+        check_conditions(mutation, &at, cx)
     }
 
     /// How much a put would add: entries and bytes.
@@ -198,15 +240,21 @@ impl Shard {
         }
         let key = mutation.key;
         self.settle(hash, key, cx, fx);
-        let at = Target { hash, key, present: self.get(hash, key).cloned() };
+        let at = self.target(hash, key);
         let exp = expiry_of(&mutation.action, at.present.as_ref(), cx)?;
         if let Action::Lock(request, wait) = &mutation.action {
             return self.lock(&at, request, *wait, cx, fx);
         }
-        check_conditions(mutation, at.present.as_ref(), cx)?;
+        check_conditions(mutation, &at, cx)?;
         match (&mutation.action, &at.present) {
             (Action::Put(put), _) => self.put(&at, put, exp, mutation.conditions.owner, cx, fx),
             (Action::Incr { by, .. }, _) => self.incr(&at, *by, exp, cx, fx),
+            (Action::Unlock, None) => {
+                if let Some(grave) = at.grave.clone() {
+                    self.end_lock(hash, grave, LockState::Released, cx, fx);
+                }
+                Ok(Applied::default())
+            }
             (_, None) => Ok(Applied::default()),
             (Action::Delete, Some(record)) => {
                 self.remove(hash, record, EventKind::Delete, cx, fx);
@@ -234,10 +282,12 @@ impl Shard {
         cx: &Context<'_>,
         fx: &mut Effects,
     ) -> Result<Applied> {
-        let known = at.present.as_ref().and_then(Record::lock);
+        let known = at.lock();
         let (lock, granted) = match &put.lock {
             Some(grant) => {
-                let (lock, granted) = self.grant(known, &owner.map(Arc::from), grant, cx);
+                let (owner, grant) = (owner.map(Arc::from), grant.clone());
+                let request = LockRequest { owner, grant, ..LockRequest::default() };
+                let (lock, granted) = self.grant(known, &request, cx);
                 (Some(lock), granted)
             }
             None => (known.cloned(), false),
@@ -271,7 +321,7 @@ impl Shard {
             let message = format!("{old} + {by} at {key} does not fit into signed 64 bit");
             Error::int_out_of_range(message)
         })?;
-        let lock = at.present.as_ref().and_then(Record::lock).cloned();
+        let lock = at.lock().cloned();
         let encoded = Encoded::new(sum)?;
         let content = Content { bytes: encoded.as_bytes(), large: None };
         let record = self.store(at, NewContent { content, exp, lock, reserved: false }, cx, fx)?;
@@ -287,7 +337,7 @@ impl Shard {
         fx: &mut Effects,
     ) -> Result<Record> {
         let NewContent { content, exp, lock, reserved } = left;
-        let time = self.tick(cx, at.present.as_ref().map_or(0, Record::time));
+        let time = self.mint(at.known(), cx);
         let writer = cx.member.clone();
         let record = Record::new(NewValue { key: at.key, content, time, exp, writer, lock });
         let room = if reserved { Room::Reserved } else { Room::Ask };
@@ -305,7 +355,9 @@ impl Shard {
         cx: &Context<'_>,
         fx: &mut Effects,
     ) -> Result<Applied> {
-        let minor = Minor { clock: self.tick(cx, 0), member: cx.member.incarnation };
+        let earlier = record.minor().map_or(0, |minor| minor.clock);
+        let minor = Minor { clock: self.tick(cx, earlier), member: cx.member.incarnation };
+        self.count_minted(cx);
         let changed = record.with_exp(exp, minor);
         self.replace(hash, Some(record), changed.clone(), Room::Take, cx, fx)?;
         self.emit(kind, &changed, cx, fx);
@@ -321,24 +373,18 @@ impl Shard {
         cx: &Context<'_>,
         fx: &mut Effects,
     ) {
-        if let Ok(slot) = self.table.find_entry(hash, |other| other.is_same(record)) {
-            fx.garbage.push(slot.remove().0);
-        }
-        self.unindex(hash, record, cx);
-        cx.limits.release(1, record.size() as i64);
+        self.take_out(hash, record, cx, fx);
+        self.leave_grave(hash, record, kind, cx, fx);
         if let Some(lock) = record.lock().filter(|lock| lock.state == LockState::Held) {
             lose(&mut lock.clone(), fx);
         }
-        if cx.watched {
-            // The lock went with the entry.
-            fx.events.push(Event::of(kind, entry(record, cx).without_lock()));
-        }
+        self.emit_removed(kind, record, cx, fx);
         self.serve(hash, record.key(), cx, fx);
         self.give_memory_back(cx);
     }
 
     /// A table that is mostly empty shrinks, in halves, so that the cost is spread.
-    fn give_memory_back(&mut self, cx: &Context<'_>) {
+    pub(super) fn give_memory_back(&mut self, cx: &Context<'_>) {
         let capacity = self.table.capacity();
         if capacity > 64 && self.table.len() < capacity / 4 {
             let hasher = cx.hasher;
@@ -359,13 +405,15 @@ impl Shard {
         let grown = new.size() as i64 - old.map_or(0, |old| old.size() as i64);
         match room {
             Room::Ask => cx.limits.reserve(i64::from(old.is_none()), grown)?,
-            Room::Take => cx.limits.release(0, -grown),
+            Room::Take => cx.limits.release(-i64::from(old.is_none()), -grown),
             Room::Reserved => {}
         }
         self.record_bytes += new.size();
         self.held_locks += usize::from(is_held(&new));
         self.expiries.insert(new.exp(), hash);
         self.leases.insert(new.lease_end(), hash);
+        let grave = if old.is_none() { self.graves.take(hash, new.key()) } else { None };
+        self.note(old.or(grave.as_ref()), &new, cx, fx);
         let slot = old.and_then(|old| self.table.find_mut(hash, |other| other.is_same(old)));
         match (slot, old) {
             (Some(slot), Some(old)) => {
@@ -377,7 +425,25 @@ impl Shard {
                 self.table.insert_unique(hash, new, |record| hasher.hash_one(record.key()));
             }
         }
+        if let Some(grave) = grave {
+            self.unindex_grave(hash, &grave, cx);
+        }
         Ok(())
+    }
+
+    /// Takes a live record out of the table, without a word to anyone.
+    pub(super) fn take_out(
+        &mut self,
+        hash: u64,
+        record: &Record,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) {
+        if let Ok(slot) = self.table.find_entry(hash, |other| other.is_same(record)) {
+            fx.garbage.push(slot.remove().0);
+        }
+        self.unindex(hash, record, cx);
+        cx.limits.release(1, record.size() as i64);
     }
 
     /// Forgets what is counted and indexed for a record that is no longer in the table.
@@ -389,24 +455,63 @@ impl Shard {
             self.expiries.remove(exp, hash);
         }
         let shared = |other: &Record| other.lease_end() == lease_end;
-        if lease_end != NEVER && !self.with_hash(hash, cx.hasher).any(shared) {
+        if lease_end != NEVER
+            && !self.with_hash(hash, cx.hasher).any(shared)
+            && !self.graves.with_hash(hash).any(shared)
+        {
             self.leases.remove(lease_end, hash);
         }
     }
 
     /// Brings one key up to date: an expired entry goes, a lease that is over ends.
-    fn settle(&mut self, hash: u64, key: &[u8], cx: &Context<'_>, fx: &mut Effects) {
+    pub(super) fn settle(&mut self, hash: u64, key: &[u8], cx: &Context<'_>, fx: &mut Effects) {
         while let Some(record) = self.get(hash, key) {
             if record.is_expired(cx.now.wall) {
                 let record = record.clone();
                 self.expire(hash, &record, cx, fx);
-            } else if record.lease_end() <= cx.now.mono {
+            } else if record.held_until() <= cx.now.mono {
                 let record = record.clone();
-                self.end_lock(hash, record, LockState::Lapsed, cx, fx);
+                self.lapse(hash, record, cx, fx);
             } else {
-                return;
+                break;
             }
         }
+        if let Some(grave) = self.graves.get(hash, key)
+            && grave.held_until() <= cx.now.mono
+        {
+            let grave = grave.clone();
+            self.lapse(hash, grave, cx, fx);
+        }
+    }
+
+    /// Believes again in a lock that had lapsed because its holder seemed dead.
+    pub(super) fn revive(&mut self, hash: u64, record: Record, cx: &Context<'_>, fx: &mut Effects) {
+        let Some(lock) = record.lock().filter(|lock| lock.state == LockState::Lapsed) else {
+            return;
+        };
+        let lock = LockRegister { state: LockState::Held, ..lock.clone() };
+        if !lock.is_held(cx.now) {
+            return;
+        }
+        let revived = record.with_lock(lock);
+        if self.get(hash, record.key()).is_some() {
+            let replaced = self.replace(hash, Some(&record), revived.clone(), Room::Take, cx, fx);
+            debug_assert!(replaced.is_ok());
+            self.emit(EventKind::Lock, &revived, cx, fx);
+        } else {
+            self.bury(hash, revived, cx, fx);
+        }
+    }
+
+    /// Ends a lock whose time is over.
+    pub(super) fn lapse(&mut self, hash: u64, record: Record, cx: &Context<'_>, fx: &mut Effects) {
+        let own = record.lock().is_some_and(|lock| {
+            lock.member.incarnation == cx.member.incarnation && cx.now.mono < lock.lease_end
+        });
+        // Who has lost touch with everyone gives its locks up, so that nobody counts on them again.
+        let how = if own { LockState::Released } else { LockState::Lapsed };
+        let cx = &Context { local: true, ..*cx };
+        self.end_lock(hash, record, how, cx, fx);
     }
 
     fn expire(&mut self, hash: u64, record: &Record, cx: &Context<'_>, fx: &mut Effects) {
@@ -427,19 +532,18 @@ impl Shard {
                 }
             } else if let Some((at, hash)) = self.leases.due(cx.now.mono) {
                 let due = |record: &&Record| record.lease_end() == at;
-                let due = self.with_hash(hash, cx.hasher).find(due).cloned();
-                match due {
-                    Some(record) => {
-                        self.end_lock(hash, record, LockState::Lapsed, cx, fx);
-                    }
+                let due =
+                    self.with_hash(hash, cx.hasher).chain(self.graves.with_hash(hash)).find(due);
+                match due.cloned() {
+                    Some(record) => self.lapse(hash, record, cx, fx),
                     None => self.leases.remove(at, hash),
                 }
             } else if let Some((&(at, id), key)) = self.timeouts.first_key_value()
                 && at <= cx.now.mono
             {
                 let key = key.clone();
-                let held = self.get(cx.hasher.hash_one(&*key), &key);
-                let error = locked_error(&key, held).after_waiting();
+                let target = self.target(cx.hasher.hash_one(&*key), &key);
+                let error = locked_error(&key, target.lock()).after_waiting();
                 if let Some(waiter) = self.take_waiter(&key, id, at) {
                     waiter.tell(Err(error), fx);
                 }
@@ -467,7 +571,20 @@ impl Shard {
         }
         self.expiries.clear();
         self.leases.clear();
+        self.graves = Graves::default();
         (self.held_locks, self.record_bytes) = (0, 0);
+    }
+
+    /// The time of a new value of this key.
+    pub(super) fn mint(&mut self, known: Option<&Record>, cx: &Context<'_>) -> u64 {
+        self.count_minted(cx);
+        self.tick(cx, known.map_or(0, Record::time))
+    }
+
+    fn count_minted(&self, cx: &Context<'_>) {
+        if let Some(replication) = cx.replication {
+            replication.count_minted();
+        }
     }
 
     /// Mints a time: later than everything minted here and than `after`.
@@ -488,8 +605,21 @@ impl Shard {
         }
     }
 
+    /// The lock went with the entry.
+    pub(super) fn emit_removed(
+        &self,
+        kind: EventKind,
+        record: &Record,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) {
+        if cx.watched {
+            fx.events.push(Event::of(kind, entry(record, cx).without_lock()));
+        }
+    }
+
     /// Every invariant of this structure; for tests.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     pub fn validate(&self, hasher: &RandomState) {
         let (mut bytes, mut held) = (0, 0);
         let (mut expiries, mut leases) = (0, 0);
@@ -509,26 +639,34 @@ impl Shard {
                     *count += 1;
                 }
             }
-            assert!(record.time() <= self.clock && record.epoch() <= self.clock);
-            assert!(record.lock().is_none_or(|lock| lock.fence <= self.clock));
+            assert!(self.graves.get(hash, record.key()).is_none(), "no grave of a present key");
         }
         assert_eq!((bytes, held), (self.record_bytes, self.held_locks));
         assert!(
-            self.expiries.len() <= expiries && self.leases.len() <= leases,
+            self.expiries.len() <= expiries
+                && self.leases.len()
+                    <= leases + self.graves.records().filter(|grave| is_held(grave)).count(),
             "no stale deadline"
         );
         let waiting: usize = self.waiters.values().map(BTreeMap::len).sum();
         assert_eq!(waiting, self.timeouts.len());
         for (key, queue) in &self.waiters {
             assert!(!queue.is_empty());
-            let record = self.get(hasher.hash_one(&**key), key).expect("waiters have a key");
-            assert!(is_held(record), "nobody waits for a free lock");
+            let at = self.target(hasher.hash_one(&**key), key);
+            let held = at.lock().is_some_and(|lock| lock.state == LockState::Held);
+            assert!(held, "nobody waits for a free lock");
         }
     }
 }
 
 pub(crate) fn entry(record: &Record, cx: &Context<'_>) -> Entry {
-    Entry::new(record.clone(), cx.now.wall, record.held_lock(cx.now).is_some())
+    let locked = record.held_lock(cx.now).is_some();
+    Entry::new(record.clone(), cx.now.wall, locked, heir(record, cx.heir))
+}
+
+/// Who owns the entry in place of its writer, if no live member has that one's name.
+pub(crate) fn heir(record: &Record, heir: &RwLock<Option<Arc<str>>>) -> Option<Arc<str>> {
+    if record.writer().is_named() { None } else { heir.read().clone() }
 }
 
 pub(crate) fn stopped() -> Error {

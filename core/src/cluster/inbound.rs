@@ -1,0 +1,145 @@
+//! What becomes of a message that has arrived.
+
+use std::sync::Arc;
+
+use super::Cluster;
+use super::bytes::Read;
+use super::records::Records;
+use super::sync::Part;
+use super::wire::{self, Body, Header};
+use crate::lock::NEVER;
+use crate::member::Member;
+use crate::sync::atomic::Ordering;
+
+impl Cluster {
+    /// One message of another member. Whatever the bytes, they do no harm.
+    pub fn receive(&self, bytes: &[u8]) {
+        let handled = wire::read(bytes).and_then(|(header, body)| self.handle(header, body));
+        if handled.is_err() {
+            self.refused();
+        }
+    }
+
+    fn handle(&self, header: Header, body: Body<'_>) -> Read<()> {
+        let from = header.from;
+        if from == self.table.member.incarnation {
+            return Ok(());
+        }
+        // Records go into the table first: what is concluded from a message holds for what it brought.
+        match body {
+            Body::Heartbeat(beat) => {
+                self.with_state(|state, cx, todo| state.on_heartbeat(cx, header, beat, todo));
+            }
+            Body::Bye => self.with_state(|state, cx, todo| state.on_bye(cx, from, todo)),
+            Body::Data { first, records } => {
+                let count = records.count as u64;
+                if self.is_too_old(header) {
+                    self.with_state(|state, _, _| state.on_missed(from));
+                    return Ok(());
+                }
+                self.apply(records)?;
+                self.with_state(|state, cx, _| state.on_data(cx, from, first, count));
+            }
+            Body::SnapshotAsk { shard, attempt } => self.with_state(|state, cx, todo| {
+                state.on_snapshot_ask(cx, from, shard, attempt, todo);
+            }),
+            Body::SnapshotPart { shard, shards, attempt, part, last, entries, records } => {
+                if self.is_too_old(header) {
+                    return Ok(());
+                }
+                let count = records.count;
+                self.apply(records)?;
+                let part = Part { shard, shards, attempt, part, last, entries, count };
+                self.with_state(|state, cx, todo| state.on_snapshot_part(cx, from, part, todo));
+            }
+            Body::RepairStart { round, sums } => self.with_state(|state, cx, todo| {
+                state.on_repair_start(cx, from, round, &sums, todo);
+            }),
+            Body::RepairGroup { round, group, sums, recent } => {
+                self.with_state(|state, cx, todo| {
+                    state.on_repair_group(cx, (from, round), group, (sums, recent), todo);
+                });
+            }
+            Body::RepairGroups { round, groups } => self.with_state(|state, cx, todo| {
+                state.on_repair_groups(cx, from, round, groups, todo);
+            }),
+            Body::RepairList { round, list, buckets } => self.with_state(|state, cx, todo| {
+                state.on_repair_list(cx, (from, round), list, &buckets, todo);
+            }),
+            Body::RepairRecords { round, list, last, wants, records } => {
+                let news = if self.is_too_old(header) { 0 } else { self.apply(records)? };
+                self.with_state(|state, cx, todo| {
+                    state.on_repair_records(cx, (from, round), (list, last), &wants, news, todo);
+                });
+            }
+            Body::TermOpen { term } => {
+                self.with_state(|state, cx, todo| state.on_term_open(cx, from, term, todo));
+            }
+            Body::TermAnswer { term, promised, records } => {
+                self.apply(records)?;
+                self.with_state(|state, cx, todo| {
+                    state.on_term_answer(cx, from, term, promised, todo);
+                });
+            }
+            Body::LockAsk(ask) => {
+                self.with_state(|state, cx, todo| state.on_lock_ask(cx, from, ask, todo));
+            }
+            Body::LockAnswer { id, attempt, term, answer } => {
+                self.with_state(|state, cx, todo| {
+                    state.on_lock_answer(cx, from, id, (attempt, term), answer, todo);
+                });
+            }
+            Body::LockCancel { id, fence } => self.with_state(|state, cx, todo| {
+                state.on_lock_cancel(cx, from, id, fence, todo);
+            }),
+        }
+        Ok(())
+    }
+
+    /// What it tells may have been forgotten since: to be asked for anew.
+    fn is_too_old(&self, header: Header) -> bool {
+        let offset = {
+            let state = self.state.lock();
+            state.peers.all.get(&header.from).and_then(|peer| peer.offset()).unwrap_or_default()
+        };
+        let own = self.table.clock.wall() as i64;
+        let age = own.saturating_sub(header.wall as i64).saturating_add(offset);
+        age > self.settings.max_message_age as i64
+    }
+
+    /// Takes the records over into the table. Returns how many were news.
+    fn apply(&self, mut records: Records<'_>) -> Read<u64> {
+        let named = records.members.iter();
+        let members: Vec<Arc<Member>> =
+            named.map(|(incarnation, name)| self.names.member(*incarnation, name)).collect();
+        let own = self.table.member.incarnation;
+        let latest = self.table.clock.wall().saturating_add(self.settings.clock_bound);
+        let mut news = 0;
+        for _ in 0..records.count {
+            let delta = records.next(&members)?;
+            let minor = |stamp: crate::stamp::Stamp| stamp.minor.map_or(0, |minor| minor.clock);
+            let time = delta.value.as_ref().map(|v| v.stamp.time.max(minor(v.stamp)));
+            if time.is_some_and(|time| time > latest) {
+                self.parked.park(time.unwrap_or(NEVER), delta);
+                continue;
+            }
+            let names_us = delta.lock.as_ref().is_some_and(|l| l.member.incarnation == own);
+            let asking = names_us && self.state.lock().is_asking(delta.key);
+            if self.table.merge(&delta, asking) {
+                news += 1;
+            }
+        }
+        self.applied.fetch_add(news, Ordering::Relaxed);
+        Ok(news)
+    }
+
+    /// What came from beyond the clock bound and is due by now.
+    pub(super) fn apply_parked(&self) {
+        let latest = self.table.clock.wall().saturating_add(self.settings.clock_bound);
+        for parked in self.parked.due(latest) {
+            if self.table.merge(&parked.delta(), false) {
+                self.applied.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! Who else is there: heartbeats, failure detection, clocks, and who of all is the coordinator.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use super::state::{Admission, Cx, State, Todo};
+use super::wire::{Header, Heartbeat, Term};
+use crate::member::Member;
+use crate::members::MemberState;
+use crate::sync::atomic::Ordering;
+use crate::watch::Event;
+
+const OFFSETS: usize = 8;
+/// How many of its own heartbeats a member remembers to know when it sent them.
+const BEATS: usize = 64;
+
+/// Another member.
+pub(crate) struct Peer {
+    pub member: Arc<Member>,
+    pub endpoints: Vec<String>,
+    pub synced: bool,
+    pub admitted: bool,
+    pub left: bool,
+    /// Its link was seen to close, and nothing was heard of it since.
+    pub unlinked: bool,
+    pub heard_at: u64,
+    first_heard: u64,
+    /// The number of its last heartbeat.
+    pub beat: u64,
+    /// When this member sent the newest heartbeat that the peer is known to have heard.
+    pub echoed_at: u64,
+    offsets: VecDeque<i64>,
+    /// How many records it says it has sent; and as it said one heartbeat before.
+    pub sent: u64,
+    pub sent_before: u64,
+    /// The number of the next record of its that is to come; none: nothing was heard yet.
+    pub next: Option<u64>,
+    pub root: Option<u64>,
+    /// It is there and hears this member.
+    pub live: bool,
+    /// It has been silent for so long that it does not believe in its locks any more.
+    pub freed: bool,
+    /// When both tables were last known to be equal: on the monotonic and the wall clock.
+    pub agreed: Option<(u64, u64)>,
+    pub differs_since: Option<u64>,
+    /// Something of it was missed.
+    pub missed: bool,
+    pub next_repair: u64,
+    pub back_off: u64,
+    /// It follows this term, and has told its locks.
+    pub answered: Option<Term>,
+    pub dialled_at: u64,
+    shown: Option<MemberState>,
+}
+
+impl Peer {
+    fn new(member: Arc<Member>, now: u64) -> Peer {
+        Peer {
+            member,
+            endpoints: Vec::new(),
+            synced: false,
+            admitted: false,
+            left: false,
+            unlinked: false,
+            heard_at: now,
+            first_heard: now,
+            beat: 0,
+            echoed_at: 0,
+            offsets: VecDeque::new(),
+            sent: 0,
+            sent_before: 0,
+            next: None,
+            root: None,
+            live: false,
+            freed: false,
+            agreed: None,
+            differs_since: None,
+            missed: true,
+            next_repair: 0,
+            back_off: 0,
+            answered: None,
+            dialled_at: now,
+            shown: None,
+        }
+    }
+
+    pub fn state(&self) -> MemberState {
+        match self {
+            Peer { left: true, .. } => MemberState::Left,
+            Peer { live: false, .. } => MemberState::Down,
+            Peer { synced: true, .. } => MemberState::Live,
+            _ => MemberState::Joining,
+        }
+    }
+
+    /// Records it has announced and this member has not applied.
+    pub fn lag(&self) -> u64 {
+        (self.sent + 1).saturating_sub(self.next.unwrap_or(1))
+    }
+
+    /// How far its clock is ahead. Delay makes it seem behind, so the largest is the best.
+    pub fn offset(&self) -> Option<i64> {
+        self.offsets.iter().max().copied()
+    }
+
+    fn rank(&self) -> (&str, u128) {
+        (&self.member.name, self.member.incarnation)
+    }
+}
+
+/// All other members, and what this one tells them of itself.
+#[derive(Default)]
+pub(crate) struct Peers {
+    pub all: BTreeMap<u128, Peer>,
+    pub beat: u64,
+    beats: VecDeque<(u64, u64)>,
+    next_beat: u64,
+    pub beat_now: bool,
+    /// How far this member's clock is from the lower median of all, in nanoseconds.
+    pub clock_offset: i64,
+    /// Named in records and never heard, and since when: many died before this member came.
+    strangers: Vec<(Arc<Member>, u64)>,
+}
+
+impl Peers {
+    pub fn live(&self) -> impl Iterator<Item = &Peer> {
+        self.all.values().filter(|peer| peer.live)
+    }
+
+    pub fn get_live(&self, incarnation: u128) -> Option<&Peer> {
+        self.all.get(&incarnation).filter(|peer| peer.live)
+    }
+
+    fn sent_at(&self, number: u64) -> Option<u64> {
+        let sent = self.beats.iter().find(|(known, _)| *known == number);
+        sent.map(|(_, at)| *at)
+    }
+}
+
+impl State {
+    /// Whoever speaks is there.
+    pub fn hear(&mut self, cx: &Cx<'_>, from: u128) {
+        if let Some(peer) = self.peers.all.get_mut(&from) {
+            peer.heard_at = cx.now.mono;
+            peer.unlinked = false;
+        }
+    }
+
+    pub fn on_heartbeat(&mut self, cx: &Cx<'_>, header: Header, beat: Heartbeat, todo: &mut Todo) {
+        let now = cx.now.mono;
+        let is_new = !self.peers.all.contains_key(&header.from);
+        if is_new {
+            let member = cx.names.member(header.from, &beat.name);
+            let mut peer = Peer::new(member, now);
+            // One that was taken for dead before it was ever heard.
+            peer.freed = peer.member.until() == 0;
+            // What it sent before is found by comparing.
+            (peer.next, peer.sent) = (Some(beat.sent + 1), beat.sent);
+            self.peers.all.insert(header.from, peer);
+            self.peers.beat_now = true;
+        }
+        let own = cx.table.member.incarnation;
+        let echoed = beat.heard.iter().find(|(member, _)| *member == own).map(|(_, n)| *n);
+        let echoed_at = echoed.and_then(|number| self.peers.sent_at(number));
+        let round_trip_bound = cx.settings.beat() + cx.settings.clock_bound / 5;
+        let root = cx.replication.root();
+        let Some(peer) = self.peers.all.get_mut(&header.from) else { return };
+        if beat.number <= peer.beat || peer.left {
+            return;
+        }
+        peer.beat = beat.number;
+        peer.heard_at = now;
+        peer.unlinked = false;
+        (peer.endpoints, peer.admitted) = (beat.endpoints, beat.admitted);
+        if peer.synced != beat.synced {
+            peer.synced = beat.synced;
+            self.peers.beat_now = true;
+        }
+        if let Some(at) = echoed_at {
+            peer.echoed_at = peer.echoed_at.max(at);
+            if now - at <= round_trip_bound {
+                peer.offsets.push_back(header.wall as i64 - cx.now.wall as i64);
+                keep_last(&mut peer.offsets, OFFSETS);
+            }
+        }
+        if peer.next.is_some_and(|next| next <= peer.sent_before) {
+            // Told of a heartbeat ago, and still not here.
+            peer.next = Some(peer.sent_before + 1);
+            peer.missed = true;
+        }
+        (peer.sent_before, peer.sent) = (peer.sent, beat.sent.max(peer.sent));
+        peer.root = Some(beat.root);
+        if beat.root == root {
+            peer.agreed = Some((now, cx.now.wall));
+            (peer.differs_since, peer.back_off) = (None, 0);
+            // Whatever it has told is in both.
+            peer.next = Some(peer.next.unwrap_or(1).max(beat.sent + 1));
+            peer.missed = false;
+        } else if peer.differs_since.is_none() {
+            peer.differs_since = Some(now);
+        }
+        self.look_at_members(cx, todo);
+    }
+
+    pub fn on_bye(&mut self, cx: &Cx<'_>, from: u128, todo: &mut Todo) {
+        if let Some(peer) = self.peers.all.get_mut(&from) {
+            peer.left = true;
+        }
+        self.look_at_members(cx, todo);
+    }
+
+    pub fn on_link_down(&mut self, cx: &Cx<'_>, from: u128, todo: &mut Todo) {
+        if let Some(peer) = self.peers.all.get_mut(&from) {
+            peer.unlinked = true;
+        }
+        self.look_at_members(cx, todo);
+    }
+
+    /// After a time without ticks this member has slept, not the others: they get time to speak.
+    pub fn notice_sleep(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
+        let (now, timeout) = (cx.now.mono, cx.settings.failure_timeout);
+        let slept = std::mem::replace(&mut self.last_tick, now);
+        if slept == 0 || now.saturating_sub(slept) <= timeout / 2 {
+            return;
+        }
+        if now >= cx.table.member.until() {
+            self.lose_own_locks(cx, todo);
+        }
+        for peer in self.peers.all.values_mut().filter(|peer| peer.live) {
+            peer.heard_at = peer.heard_at.max(now.saturating_sub(timeout / 2));
+            peer.echoed_at = peer.echoed_at.max(now.saturating_sub(timeout));
+            peer.missed = true;
+        }
+        self.peers.beat_now = true;
+    }
+
+    /// Draws the conclusions from who was heard when.
+    pub fn look_at_members(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
+        let (now, settings) = (cx.now.mono, cx.settings);
+        let timeout = settings.failure_timeout;
+        let mut changed = false;
+        for peer in self.peers.all.values_mut() {
+            let silent = now.saturating_sub(peer.heard_at);
+            let deaf = now.saturating_sub(peer.echoed_at.max(peer.first_heard));
+            let live = !peer.left && !peer.unlinked && silent <= timeout && deaf <= 2 * timeout;
+            if live != peer.live {
+                peer.live = live;
+                changed = true;
+                if live {
+                    peer.missed = true;
+                } else {
+                    peer.answered = None;
+                    peer.differs_since = None;
+                }
+            }
+            let patience = if settings.faults.free_early { 0 } else { settings.patience() };
+            let freed = !live && (peer.left || silent >= patience);
+            if freed != peer.freed {
+                peer.freed = freed;
+                peer.member.set_until(if freed { 0 } else { u64::MAX });
+                let incarnation = peer.member.incarnation;
+                match freed {
+                    true => todo.end_locks.push(incarnation),
+                    false => todo.revive_locks.push(incarnation),
+                }
+            }
+            let state = peer.state();
+            if peer.shown != Some(state) {
+                peer.shown = Some(state);
+                changed = true;
+                todo.events.push(Event::member(&peer.member.name, state));
+            }
+        }
+        if changed {
+            self.look_at_owners(cx, todo);
+            self.look_at_coordinator(cx, todo);
+        }
+    }
+
+    /// Who is named in a record and stays silent holds no lock, or nobody could ever take it here.
+    pub fn look_at_strangers(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
+        let now = cx.now.mono;
+        let fresh = cx.names.take_fresh().into_iter().map(|member| (member, now));
+        self.peers.strangers.extend(fresh);
+        let Peers { all, strangers, .. } = &mut self.peers;
+        strangers.retain(|(member, since)| {
+            if all.contains_key(&member.incarnation) {
+                return false;
+            }
+            let is_silent = now.saturating_sub(*since) >= cx.settings.patience();
+            if is_silent {
+                member.set_until(0);
+                todo.end_locks.push(member.incarnation);
+            }
+            !is_silent
+        });
+    }
+
+    /// Whose entries belong to whom.
+    fn look_at_owners(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
+        let own = &cx.table.member;
+        let there: BTreeSet<&str> =
+            self.peers.live().map(|peer| &*peer.member.name).chain([&*own.name]).collect();
+        let heir: Arc<str> = Arc::from(there.first().copied().unwrap_or(&own.name));
+        cx.table.set_heir(Some(heir.clone()));
+        let names: BTreeSet<&str> =
+            self.peers.all.values().map(|peer| &*peer.member.name).collect();
+        for name in names {
+            let is_there = there.contains(name);
+            if cx.names.set_named(name, is_there) {
+                let owner = if is_there { name } else { &*heir };
+                todo.events.push(Event::owner_passed(name, owner));
+            }
+        }
+    }
+
+    /// The lowest-named of all that are there and synced.
+    pub fn coordinator(&self, cx: &Cx<'_>) -> Option<u128> {
+        let own = &cx.table.member;
+        let own = self.sync.is_synced().then_some((&*own.name, own.incarnation));
+        let others = self.peers.live().filter(|peer| peer.synced).map(Peer::rank);
+        others.chain(own).min().map(|(_, incarnation)| incarnation)
+    }
+
+    /// Whether this member's clock is too far from the others'.
+    pub fn look_at_clock(&mut self, cx: &Cx<'_>) {
+        let mut offsets: Vec<i64> = self.peers.live().filter_map(Peer::offset).collect();
+        offsets.push(0);
+        offsets.sort_unstable();
+        let median = offsets[(offsets.len() - 1) / 2];
+        self.peers.clock_offset = -median;
+        cx.replication.refuse(median.unsigned_abs() > cx.settings.clock_bound);
+    }
+
+    /// Tells everyone that this member is there, if it is time.
+    pub fn beat(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
+        let now = cx.now.mono;
+        if now < self.peers.next_beat && !std::mem::take(&mut self.peers.beat_now) {
+            return;
+        }
+        self.peers.beat_now = false;
+        self.peers.next_beat = now + cx.settings.beat();
+        self.peers.beat += 1;
+        self.peers.beats.push_back((self.peers.beat, now));
+        keep_last(&mut self.peers.beats, BEATS);
+        let lately = |peer: &&Peer| {
+            !peer.left && now.saturating_sub(peer.heard_at) <= cx.settings.patience()
+        };
+        let heard = self.peers.all.values().filter(lately);
+        let beat = Heartbeat {
+            name: cx.table.member.name.to_string(),
+            endpoints: cx.link.endpoints(),
+            synced: self.sync.is_synced(),
+            admitted: self.admission == Admission::Admitted,
+            number: self.peers.beat,
+            sent: cx.sent.load(Ordering::SeqCst),
+            root: cx.replication.root(),
+            entries: cx.table.known_len() as u64,
+            heard: heard.map(|peer| (peer.member.incarnation, peer.beat)).collect(),
+        };
+        todo.everyone(cx.writer().heartbeat(&beat));
+    }
+
+    /// Until when this member may believe in its own locks.
+    pub fn look_at_contact(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
+        let own = &cx.table.member;
+        let now = cx.now.mono;
+        if now >= own.until() && self.lost_until != own.until() {
+            // Believed in again only once they have ended.
+            self.lose_own_locks(cx, todo);
+            return;
+        }
+        let belief = cx.settings.belief();
+        let is_alone = self.peers.live().next().is_none();
+        let coordinator = self.coordinator(cx).filter(|c| *c != own.incarnation);
+        let echoed = match coordinator.and_then(|c| self.peers.get_live(c)) {
+            Some(peer) => peer.echoed_at,
+            None => self.peers.live().map(|peer| peer.echoed_at).max().unwrap_or_default(),
+        };
+        let until = if is_alone { u64::MAX } else { echoed + belief };
+        // Who was alone till now has had contact with everyone till now.
+        let earlier = if own.until() == u64::MAX { now + belief } else { own.until() };
+        let until = if is_alone { until } else { until.max(earlier.min(now + belief)) };
+        own.set_until(until);
+    }
+
+    fn lose_own_locks(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
+        self.lost_until = cx.table.member.until();
+        todo.end_locks.push(cx.table.member.incarnation);
+    }
+
+    /// Dials again who should be there, and forgets who has been away for too long.
+    pub fn look_after_links(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
+        let now = cx.now.mono;
+        let remember = cx.settings.remember;
+        self.peers.all.retain(|_, peer| peer.live || now.saturating_sub(peer.heard_at) <= remember);
+        for peer in self.peers.all.values_mut().filter(|peer| !peer.live && !peer.left) {
+            let pause = cx.settings.failure_timeout.max((now.saturating_sub(peer.heard_at)) / 8);
+            if now.saturating_sub(peer.dialled_at) >= pause {
+                peer.dialled_at = now;
+                todo.dials.push(peer.endpoints.clone());
+            }
+        }
+    }
+
+    /// A live member of the same name that was there before this one.
+    pub fn namesake(&self, cx: &Cx<'_>) -> Option<&Peer> {
+        let own = &cx.table.member;
+        let before = |peer: &&Peer| peer.admitted || peer.member.incarnation < own.incarnation;
+        self.peers.live().filter(|peer| peer.member.name == own.name).find(before)
+    }
+}
+
+/// Keeps the newest.
+fn keep_last<T>(all: &mut VecDeque<T>, most: usize) {
+    while all.len() > most {
+        all.pop_front();
+    }
+}

@@ -1,0 +1,264 @@
+//! What the cluster asks of the table beyond what users do.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::access::{check_absent, check_fence, check_version, expiry_at};
+use super::merge::Delta;
+use super::mutation::{Applied, Effects, LockRequest, Mutation};
+use super::replication::bucket_of;
+use super::shard::{Context, Shard, stopped};
+use super::{SHARDS, Slot, Table};
+use crate::error::{Error, ErrorKind, Result};
+use crate::lock::LockState;
+use crate::record::Record;
+
+impl Table {
+    /// Whether this member may change anything at all now.
+    pub fn check_clock(&self) -> Result<()> {
+        if self.replication.as_ref().is_some_and(|replication| replication.is_refusing()) {
+            let message = "this machine's clock is too far from that of the other members; see clock_offset_ms in stats, and set it right";
+            return Err(Error::new(ErrorKind::Cluster, message));
+        }
+        Ok(())
+    }
+
+    /// Takes over what another member knows. True: it was news.
+    pub fn merge(&self, delta: &Delta<'_>, asking: bool) -> bool {
+        let hash = self.hash(delta.key);
+        self.change(Table::place(hash), true, |shard, cx, fx| {
+            shard.merge(hash, delta, asking, &Context { local: false, ..*cx }, fx)
+        })
+    }
+
+    /// Everything that is known of the keys of one shard, graves included.
+    pub fn known_in(&self, place: usize) -> Vec<Record> {
+        let shard = self.slots[place].shard.read();
+        shard.records().chain(shard.graves.records()).cloned().collect()
+    }
+
+    /// Everything that is known of the keys in these buckets.
+    pub fn known_in_buckets(&self, buckets: &HashSet<usize>) -> Vec<Record> {
+        let mut found = Vec::new();
+        for slot in &self.slots {
+            let shard = slot.shard.read();
+            let all = shard.records().chain(shard.graves.records());
+            found.extend(all.filter(|r| buckets.contains(&bucket_of(r.tag()))).cloned());
+        }
+        found
+    }
+
+    pub fn known(&self, key: &[u8]) -> Option<Record> {
+        let hash = self.hash(key);
+        let shard = self.slots[Table::place(hash)].shard.read();
+        shard.target(hash, key).known().cloned()
+    }
+
+    /// How many keys are known, graves included.
+    pub fn known_len(&self) -> usize {
+        let len = |slot: &Slot| {
+            let shard = slot.shard.read();
+            shard.len() + shard.graves.len()
+        };
+        self.slots.iter().map(len).sum()
+    }
+
+    /// The records whose last lock this incarnation holds, in whatever state it is.
+    pub fn locked_by(&self, incarnation: u128, state: LockState) -> Vec<Record> {
+        let wanted = |record: &&Record| {
+            let lock = record.lock();
+            lock.is_some_and(|l| l.state == state && l.member.incarnation == incarnation)
+        };
+        let of = |slot: &Slot| -> Vec<Record> {
+            let shard = slot.shard.read();
+            shard.records().chain(shard.graves.records()).filter(wanted).cloned().collect()
+        };
+        self.slots.iter().flat_map(of).collect()
+    }
+
+    /// Ends the locks of a member that is not there any more; its `until` was set before.
+    pub fn end_locks_of(&self, incarnation: u128) {
+        for record in self.locked_by(incarnation, LockState::Held) {
+            self.change_known(&record, |shard, hash, record, cx, fx| {
+                if record.held_until() <= cx.now.mono {
+                    shard.lapse(hash, record, cx, fx);
+                }
+            });
+        }
+    }
+
+    /// Believes again in the locks of a member that has come back.
+    pub fn revive_locks_of(&self, incarnation: u128) {
+        for record in self.locked_by(incarnation, LockState::Lapsed) {
+            self.change_known(&record, |shard, hash, record, cx, fx| {
+                shard.revive(hash, record, cx, fx);
+            });
+        }
+    }
+
+    fn change_known(
+        &self,
+        seen: &Record,
+        change: impl FnOnce(&mut Shard, u64, Record, &Context<'_>, &mut Effects),
+    ) {
+        let hash = self.hash(seen.key());
+        self.change(Table::place(hash), true, |shard, cx, fx| {
+            let at = shard.target(hash, seen.key());
+            let same = |record: &&Record| {
+                record.lock().map(|lock| lock.rank()) == seen.lock().map(|lock| lock.rank())
+            };
+            if let Some(record) = at.known().filter(same) {
+                change(shard, hash, record.clone(), &Context { local: false, ..*cx }, fx);
+            }
+        });
+    }
+
+    /// Gives up all locks of this member; nobody shall count on them again.
+    pub fn lose_own_locks(&self) {
+        for record in self.locked_by(self.member.incarnation, LockState::Held) {
+            self.change_known(&record, |shard, hash, record, cx, fx| {
+                let cx = &Context { local: true, ..*cx };
+                shard.end_lock(hash, record, LockState::Released, cx, fx);
+            });
+        }
+    }
+
+    /// As [`apply`](Table::apply), but for what is to be done without any lock of the caller's.
+    pub fn apply_quietly(
+        &self,
+        mutation: &Mutation<'_>,
+    ) -> (Result<Applied>, Option<(usize, Effects)>) {
+        let hash = self.hash(mutation.key);
+        let place = Table::place(hash);
+        let (result, fx) =
+            self.change_quietly(place, true, |shard, cx, fx| shard.apply(hash, mutation, cx, fx));
+        (result, Some((place, fx)))
+    }
+
+    /// Ends a lock that a member was granted and has no use for.
+    pub fn end_lock_quietly(
+        &self,
+        key: &[u8],
+        fence: u64,
+        holder: u128,
+    ) -> Option<(usize, Effects)> {
+        let hash = self.hash(key);
+        let place = Table::place(hash);
+        let ((), fx) = self.change_quietly(place, true, |shard, cx, fx| {
+            let at = shard.target(hash, key);
+            let unwanted = at
+                .lock()
+                .is_some_and(|lock| lock.fence == fence && lock.member.incarnation == holder);
+            if let Some(record) = at.known().filter(|_| unwanted) {
+                shard.end_lock(hash, record.clone(), LockState::Released, cx, fx);
+            }
+        });
+        Some((place, fx))
+    }
+
+    /// Makes a record one of a deleted value, under its own stamp, unless it has changed.
+    pub fn bury_quietly(&self, record: &Record) -> Option<(usize, Effects)> {
+        let hash = self.hash(record.key());
+        let place = Table::place(hash);
+        let ((), fx) = self.change_quietly(place, true, |shard, cx, fx| {
+            shard.bury_dead(hash, record, cx, fx);
+        });
+        Some((place, fx))
+    }
+
+    /// What can be said of a wish for a lock without asking anybody; `None`: the coordinator is to be asked.
+    pub fn check_ask(&self, key: &[u8], request: &LockRequest) -> Result<Option<Applied>> {
+        let hash = self.hash(key);
+        let shard = self.slots[Table::place(hash)].shard.read();
+        if shard.is_closed() {
+            return Err(stopped());
+        }
+        let cx = self.context(self.clock.now());
+        let mut at = shard.target(hash, key);
+        at.present = at.present.filter(|record| !record.is_expired(cx.now.wall));
+        check_fence(&at, &request.conditions())?;
+        check_version(&at, &request.conditions(), &cx)?;
+        if let Some(store) = &request.store {
+            expiry_at(store.expiry, at.present.as_ref(), &cx)?;
+            if store.if_absent {
+                check_absent(key, at.present.as_ref(), &cx)?;
+            }
+        } else if at.present.is_none() {
+            return Ok(Some(Applied::default()));
+        }
+        Ok(None)
+    }
+
+    /// Forgets graves dug before this time of the monotonic clock, so many of each shard at most.
+    pub fn forget(&self, before: u64, budget: usize) {
+        for place in 0..SHARDS {
+            if self.slots[place].shard.read().graves.len() > 0 {
+                self.change(place, true, |shard, cx, _| shard.forget(before, budget, cx));
+            }
+        }
+    }
+
+    pub fn set_heir(&self, heir: Option<Arc<str>>) {
+        *self.heir.write() = heir;
+    }
+}
+
+#[cfg(any(test, feature = "__fuzz"))]
+pub(crate) struct Dumped {
+    pub key: Vec<u8>,
+    pub stamp: Option<crate::stamp::Stamp>,
+    /// `None`: a grave.
+    pub content: Option<Vec<u8>>,
+    pub exp: u64,
+    pub lock: Option<DumpedLock>,
+}
+
+#[cfg(any(test, feature = "__fuzz"))]
+pub(crate) struct DumpedLock {
+    pub fence: u64,
+    pub grantor: u128,
+    pub released: bool,
+    pub sequence: u64,
+    pub member: u128,
+    pub owner: Option<String>,
+    /// In this member's own eyes, now.
+    pub held: bool,
+    pub lease_end: u64,
+}
+
+#[cfg(any(test, feature = "__fuzz"))]
+impl Table {
+    /// All that is known, sorted by key.
+    pub fn dump(&self) -> Vec<Dumped> {
+        let now = self.clock.now();
+        let mut all = Vec::new();
+        for slot in &self.slots {
+            let shard = slot.shard.read();
+            let live = shard.records().map(|record| (record, true));
+            let graves = shard.graves.records().map(|record| (record, false));
+            for (record, lives) in live.chain(graves) {
+                let lock = record.lock().map(|lock| DumpedLock {
+                    fence: lock.fence,
+                    grantor: lock.grantor,
+                    released: lock.state == LockState::Released,
+                    sequence: lock.sequence,
+                    member: lock.member.incarnation,
+                    owner: lock.owner.as_deref().map(str::to_owned),
+                    held: lock.is_held(now),
+                    lease_end: lock.lease_end,
+                });
+                let content = lives.then(|| record.encoded().to_vec());
+                let (key, stamp, exp) = (record.key().to_vec(), record.stamp(), record.exp());
+                all.push(Dumped { key, stamp, content, exp, lock });
+            }
+        }
+        all.sort_by(|a, b| a.key.cmp(&b.key));
+        all
+    }
+
+    /// What the digest must be.
+    pub fn recomputed_root(&self) -> u64 {
+        let hashes = (0..SHARDS).flat_map(|place| self.known_in(place));
+        hashes.fold(0, |sum, record| sum.wrapping_add(super::replication::record_hash(&record)))
+    }
+}

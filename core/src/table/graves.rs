@@ -1,0 +1,235 @@
+//! What is left of absent keys, so that the members of a cluster agree on what is gone: tombstones of
+//! deleted values, the stamps of expired ones, and locks of keys that have no value yet.
+
+use hashbrown::HashTable;
+
+use super::expiry::Deadlines;
+use super::locking::is_held;
+use super::mutation::Effects;
+use super::shard::{Context, Shard};
+use crate::lock::LockState;
+use crate::record::{Record, Stamped};
+use crate::watch::EventKind;
+
+/// Graves of one shard. Each key has at most one, and none while it is present.
+#[derive(Default)]
+pub(crate) struct Graves {
+    table: HashTable<Grave>,
+    /// In the order of their age.
+    ages: Deadlines,
+}
+
+struct Grave {
+    record: Record,
+    hash: u64,
+    /// When it was dug, on the monotonic clock.
+    since: u64,
+}
+
+impl Graves {
+    pub fn get(&self, hash: u64, key: &[u8]) -> Option<&Record> {
+        if self.table.is_empty() {
+            return None;
+        }
+        self.table.find(hash, |grave| grave.record.key() == key).map(|grave| &grave.record)
+    }
+
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.table.iter().map(|grave| &grave.record)
+    }
+
+    /// Those with this very hash.
+    pub fn with_hash(&self, hash: u64) -> impl Iterator<Item = &Record> {
+        let same = self.table.iter_hash(hash).filter(move |grave| grave.hash == hash);
+        same.map(|grave| &grave.record)
+    }
+
+    fn insert(&mut self, hash: u64, record: Record, since: u64) {
+        self.ages.insert(since, hash);
+        let grave = Grave { record, hash, since };
+        self.table.insert_unique(hash, grave, |grave| grave.hash);
+    }
+
+    pub fn take(&mut self, hash: u64, key: &[u8]) -> Option<Record> {
+        self.take_with_age(hash, key).map(|grave| grave.record)
+    }
+
+    fn take_with_age(&mut self, hash: u64, key: &[u8]) -> Option<Grave> {
+        if self.table.is_empty() {
+            return None;
+        }
+        let slot = self.table.find_entry(hash, |grave| grave.record.key() == key).ok()?;
+        let grave = slot.remove().0;
+        let shared = self.table.iter_hash(hash).any(|g| g.hash == hash && g.since == grave.since);
+        if !shared {
+            self.ages.remove(grave.since, hash);
+        }
+        if self.table.capacity() > 64 && self.table.len() < self.table.capacity() / 4 {
+            self.table.shrink_to(self.table.capacity() / 2, |grave| grave.hash);
+        }
+        Some(grave)
+    }
+}
+
+impl Shard {
+    /// Tells the digest of a change, and the other members if it was made here.
+    pub(super) fn note(
+        &mut self,
+        old: Option<&Record>,
+        new: &Record,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) {
+        let Some(replication) = cx.replication else { return };
+        replication.note(old, Some(new), cx.now.mono);
+        let mark = |record: &Record| (record.stamp(), record.lock().map(|lock| lock.rank()));
+        if cx.local && old.map(mark) != Some(mark(new)) {
+            fx.changed.push(new.clone());
+        }
+    }
+
+    /// What is left of a removed entry: of a deleted one a stamp of its own, of an expired one its own stamp.
+    pub(super) fn leave_grave(
+        &mut self,
+        hash: u64,
+        record: &Record,
+        kind: EventKind,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) {
+        let Some(replication) = cx.replication else { return };
+        let own = |member: u128| member == cx.member.incarnation;
+        let mut lock = record.lock().cloned();
+        let mut cx = *cx;
+        if let Some(lock) = lock.as_mut().filter(|lock| lock.state == LockState::Held) {
+            lock.signals.clear();
+            if kind == EventKind::Delete || own(lock.member.incarnation) {
+                // Only its holder's member ends it; that one has the say about when the entry expires, too.
+                lock.state = LockState::Released;
+                cx.local = true;
+            }
+        }
+        let grave = if kind == EventKind::Delete {
+            if replication.faults.no_tombstones {
+                replication.note(Some(record), None, cx.now.mono);
+                return;
+            }
+            let time = self.mint(Some(record), &cx);
+            let fence = lock.as_ref().map(|lock| lock.fence);
+            Record::tombstone(record.key(), time, fence, cx.member.clone(), lock)
+        } else {
+            match lock {
+                Some(lock) => record.faded().with_lock(lock),
+                None => record.faded(),
+            }
+        };
+        self.dig(hash, Some(record), grave, &cx, fx);
+    }
+
+    /// Makes a live record a tombstone under its own stamp, if it still is what it was.
+    pub(super) fn bury_dead(
+        &mut self,
+        hash: u64,
+        seen: &Record,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) {
+        let at = self.target(hash, seen.key());
+        let Some(known) = at.known().filter(|known| known.stamp() == seen.stamp()) else { return };
+        let grave = known.buried();
+        if let Some(present) = &at.present {
+            self.take_out(hash, present, cx, fx);
+            self.emit_removed(EventKind::Delete, present, cx, fx);
+        }
+        self.dig(hash, at.present.as_ref(), grave, cx, fx);
+        self.give_memory_back(cx);
+    }
+
+    /// Puts a grave in the place of an earlier one, or where there was none.
+    pub(super) fn bury(&mut self, hash: u64, grave: Record, cx: &Context<'_>, fx: &mut Effects) {
+        self.dig(hash, None, grave, cx, fx);
+    }
+
+    /// `removed`: the live record that lay in its place, out of the table already.
+    pub(super) fn dig(
+        &mut self,
+        hash: u64,
+        removed: Option<&Record>,
+        grave: Record,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) {
+        let old = self.graves.take_with_age(hash, grave.key());
+        self.note(removed.or(old.as_ref().map(|old| &old.record)), &grave, cx, fx);
+        // A lock that comes or goes makes a grave no younger.
+        let same_value = |old: &Grave| old.record.stamp() == grave.stamp() && grave.has_stamp();
+        let since = old.as_ref().filter(|old| same_value(old)).map_or(cx.now.mono, |old| old.since);
+        if let Some(old) = &old {
+            self.unindex_grave(hash, &old.record, cx);
+        }
+        self.record_bytes += grave.size();
+        self.leases.insert(grave.lease_end(), hash);
+        self.graves.insert(hash, grave, since);
+    }
+
+    pub(super) fn unindex_grave(&mut self, hash: u64, grave: &Record, cx: &Context<'_>) {
+        self.record_bytes -= grave.size();
+        let end = grave.lease_end();
+        let shared = |other: &Record| other.lease_end() == end;
+        if end != crate::lock::NEVER
+            && !self.graves.with_hash(hash).any(shared)
+            && !self.with_hash(hash, cx.hasher).any(shared)
+        {
+            self.leases.remove(end, hash);
+        }
+    }
+
+    /// Forgets graves that were dug before `before`; those with a held lock stay.
+    pub fn forget(&mut self, before: u64, budget: usize, cx: &Context<'_>) -> bool {
+        let due: Vec<(u64, u64)> = self.graves.ages.iter_due(before).take(budget).collect();
+        let more = due.len() == budget;
+        for (since, hash) in due {
+            let old = |grave: &&Grave| grave.hash == hash && grave.since == since;
+            let keys: Vec<Record> =
+                self.graves.table.iter_hash(hash).filter(old).map(|g| g.record.clone()).collect();
+            for record in keys {
+                let lock = record.lock().filter(|_| is_held(&record));
+                if lock.is_some_and(|lock| lock.is_held(cx.now)) {
+                    continue;
+                }
+                if let Some(grave) = self.graves.take(hash, record.key()) {
+                    self.unindex_grave(hash, &grave, cx);
+                    if let Some(replication) = cx.replication {
+                        replication.note(Some(&grave), None, cx.now.mono);
+                    }
+                }
+            }
+        }
+        more
+    }
+}
+
+impl Record {
+    /// What is left of a value that a user has deleted.
+    fn tombstone(
+        key: &[u8],
+        time: u64,
+        fence: Option<u64>,
+        writer: std::sync::Arc<crate::member::Member>,
+        lock: Option<crate::lock::LockRegister>,
+    ) -> Record {
+        let stamp = crate::stamp::Stamp {
+            epoch: crate::stamp::epoch(time, fence),
+            time,
+            writer: writer.incarnation,
+            minor: None,
+            dead: true,
+        };
+        let exp = crate::lock::NEVER;
+        Record::stamped(Stamped { key, content: None, stamp, exp, writer, lock })
+    }
+}
