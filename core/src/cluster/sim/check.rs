@@ -292,8 +292,9 @@ fn compare(at: usize, member: &mut Running, dumped: &Dumped, wall: u64) -> Resul
         return Ok(believes);
     };
     let fell = match seen.forgotten {
-        // Who remembers it longer may tell of a grave once more: it must not live.
-        true => live && dumped.stamp <= seen.stamp,
+        // Who remembers it longer may tell of a grave once more: it must not live. With the key its fences
+        // are forgotten, so that a later write may have a lower epoch.
+        true => live && written(dumped.stamp) <= written(seen.stamp),
         false => dumped.stamp < seen.stamp,
     };
     if fell {
@@ -308,6 +309,11 @@ fn compare(at: usize, member: &mut Running, dumped: &Dumped, wall: u64) -> Resul
     }
     *seen = Seen { stamp: dumped.stamp.max(seen.stamp), ..now };
     Ok(believes)
+}
+
+/// When and by whom, without the epoch.
+fn written(stamp: Option<Stamp>) -> Option<Stamp> {
+    stamp.map(|stamp| Stamp { epoch: 0, ..stamp })
 }
 
 /// Takes a member's events: everything that has expired is told once.
