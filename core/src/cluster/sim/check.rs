@@ -171,7 +171,7 @@ impl World {
     fn present(&mut self, at: usize, key: &[u8]) -> Option<Dumped> {
         self.machines[at].set_clock(self.now);
         let member = self.machines[at].member.as_mut()?;
-        let dumped = member.core.table.dump().into_iter().find(|dumped| dumped.key == key);
+        let dumped = member.core.table.dump_key(key);
         let incarnation = member.incarnation;
         let believes = dumped.as_ref().is_some_and(|dumped| believes(dumped, incarnation));
         if let Some(seen) = member.seen.get_mut(key) {
@@ -307,7 +307,9 @@ fn compare(at: usize, member: &mut Running, dumped: &Dumped, wall: u64) -> Resul
     if seen.live && !live && dumped.stamp == seen.stamp && !over {
         return Err(format!("Expiry: {} on m{at} went before its time: {seen:?}", name()));
     }
-    *seen = Seen { stamp: dumped.stamp.max(seen.stamp), ..now };
+    let anew = seen.forgotten && written(dumped.stamp) > written(seen.stamp);
+    let stamp = if anew { dumped.stamp } else { dumped.stamp.max(seen.stamp) };
+    *seen = Seen { stamp, ..now };
     Ok(believes)
 }
 

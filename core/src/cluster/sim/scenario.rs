@@ -104,7 +104,7 @@ impl Plan {
         } else {
             Settings {
                 remember: 60 * SECOND,
-                forget_after: 5 * SECOND,
+                forget_after: 3 * SECOND,
                 max_message_age: 10 * SECOND,
                 outbox_records: if random.chance(200_000) { 64 } else { 10_000 },
                 faults,
