@@ -270,6 +270,23 @@ impl Table {
         all
     }
 
+    /// Shows everything that is known to `look`, which says whether it wants a copy.
+    pub fn dump_if(&self, mut look: impl FnMut(&Record, bool) -> bool) -> Vec<Dumped> {
+        let now = self.clock.now();
+        let mut all = Vec::new();
+        for slot in &self.slots {
+            let shard = slot.shard.read();
+            let live = shard.records().map(|record| (record, true));
+            let graves = shard.graves.records().map(|record| (record, false));
+            for (record, lives) in live.chain(graves) {
+                if look(record, lives) {
+                    all.push(Dumped::new(record, lives, now));
+                }
+            }
+        }
+        all
+    }
+
     /// What is known of one key.
     pub fn dump_key(&self, key: &[u8]) -> Option<Dumped> {
         let now = self.clock.now();
