@@ -229,9 +229,7 @@ impl Shard {
         before: u64,
         cx: &Context<'_>,
     ) -> bool {
-        let older = |grave: &Grave| {
-            grave.record.is_same(record) && grave.since < before
-        };
+        let older = |grave: &Grave| grave.record.is_same(record) && grave.since < before;
         if !self.graves.find(hash, record.key()).is_some_and(older) {
             return false;
         }

@@ -21,9 +21,9 @@ pub(crate) use foldhash::fast::RandomState;
 pub(crate) use foldhash::fast::FixedState as RandomState;
 
 pub(crate) use self::access::locked_by;
+use self::access::{check_access, locked_error};
 #[cfg(test)]
 pub(crate) use self::cluster::{Dumped, DumpedLock};
-use self::access::{check_access, locked_error};
 use self::mutation::{Action, Applied, Conditions, Effects, Limits, Mutation, Wait};
 use self::replication::Replication;
 use self::shard::{Context, Shard, ShardStats, heir};

@@ -78,7 +78,9 @@ fn describe_body(body: Body<'_>) -> String {
         }
         Body::LockAnswer { id, attempt, term, answer } => {
             let (clock, coordinator) = (term.clock, short(term.coordinator));
-            format!("answers lock {id} attempt {attempt} in term {clock} of {coordinator}: {answer:?}")
+            format!(
+                "answers lock {id} attempt {attempt} in term {clock} of {coordinator}: {answer:?}"
+            )
         }
         Body::LockCancel { id, fence } => format!("cancels lock {id}, fence {fence:?}"),
     }
@@ -101,7 +103,8 @@ fn list(mut records: Records<'_>) -> String {
                 (false, None) => "faded",
                 (false, Some(_)) => "put",
             };
-            let _ = write!(out, " {what} e{}t{} by {}", stamp.epoch, stamp.time, short(stamp.writer));
+            let _ =
+                write!(out, " {what} e{}t{} by {}", stamp.epoch, stamp.time, short(stamp.writer));
             if let Some(minor) = stamp.minor {
                 let _ = write!(out, " minor {} by {}", minor.clock, short(minor.member));
             }

@@ -12,7 +12,11 @@ const RING: usize = 600;
 pub(super) enum What {
     Text(String),
     /// A message on its way or at its end: where from, what became of it.
-    Message { peer: usize, verb: &'static str, bytes: Arc<Vec<u8>> },
+    Message {
+        peer: usize,
+        verb: &'static str,
+        bytes: Arc<Vec<u8>>,
+    },
 }
 
 struct Line {

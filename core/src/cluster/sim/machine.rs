@@ -138,7 +138,8 @@ impl Machine {
             .node(name.clone())
             .cluster("simulation")
             .failure_timeout(Duration::from_nanos(plan.settings.failure_timeout));
-        let peers = (0..plan.machines).filter(|peer| *peer != self.at && plan.dials(self.at, *peer));
+        let peers =
+            (0..plan.machines).filter(|peer| *peer != self.at && plan.dials(self.at, *peer));
         for peer in peers {
             options = options.peer(format!("127.0.0.1:{}", 7000 + peer));
         }

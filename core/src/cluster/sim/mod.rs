@@ -55,10 +55,7 @@ struct Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Failure { seed, scenario, what, history } = self;
-        write!(
-            f,
-            "{history}\nseed {seed} ({scenario:?}): {what}\nreplay: make sim SEED={seed}\n"
-        )
+        write!(f, "{history}\nseed {seed} ({scenario:?}): {what}\nreplay: make sim SEED={seed}\n")
     }
 }
 

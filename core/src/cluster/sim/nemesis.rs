@@ -40,16 +40,22 @@ impl World {
             Trouble::Freeze => self.freeze(victim, lasts, false),
             Trouble::Suspend => self.freeze(victim, 2 * lasts, true),
             Trouble::Jump => {
-                let skew = self.plan.skew.max(1_000 * MS);
+                let skew = self.plan.skew.max(self.plan.settings.clock_bound / 4);
                 self.set_skew(victim, skew)
             }
             Trouble::Astray => {
                 let far = self.plan.settings.clock_bound;
                 let ahead = self.troubles.chance(500_000);
-                let by = self.troubles.between(far + 3_000 * MS, 4 * far) as i64;
-                self.note(Some(victim), format!("clock goes astray, {}", if ahead { by } else { -by }));
+                let by = self.troubles.between(2 * far, 5 * far) as i64;
+                self.note(
+                    Some(victim),
+                    format!("clock goes astray, {}", if ahead { by } else { -by }),
+                );
                 self.machines[victim].skew = if ahead { by } else { -by };
-                self.schedule(self.now + lasts, Event::Heal(Trouble::Astray, vec![(victim, victim)]));
+                self.schedule(
+                    self.now + lasts,
+                    Event::Heal(Trouble::Astray, vec![(victim, victim)]),
+                );
                 self.machines[victim].astray = true;
                 Ok(())
             }
@@ -137,7 +143,9 @@ impl World {
     /// A member crashes or leaves, and perhaps starts again.
     pub(super) fn end(&mut self, at: usize, crash: bool, back_after: Option<u64>) -> Step {
         let others = self.machines.iter().filter(|machine| machine.member.is_some()).count();
-        if others < 2 || self.machines[at].member.is_none() || self.machines[at].is_frozen() && !crash
+        if others < 2
+            || self.machines[at].member.is_none()
+            || self.machines[at].is_frozen() && !crash
         {
             return Ok(());
         }

@@ -227,7 +227,8 @@ impl World {
     fn read(&mut self, at: usize, kv: &Registry) -> Step {
         let key = self.any_key();
         let wall = self.machines[at].wall(self.now);
-        let mut found: Vec<Entry> = kv.get(&key).map_err(|error| error.to_string())?.into_iter().collect();
+        let mut found: Vec<Entry> =
+            kv.get(&key).map_err(|error| error.to_string())?.into_iter().collect();
         if self.users.chance(50_000) {
             let page = kv.entries(crate::ListOptions::new()).map_err(|error| error.to_string())?;
             found.extend(page.items);
@@ -415,7 +416,9 @@ impl World {
         let found = member.core.table.dump_key(key.as_bytes());
         match found.and_then(|dumped| dumped.stamp) {
             Some(stamp) if stamp.epoch >= fence => Ok(()),
-            found => Err(format!("Fences: m{at} wrote {key} under fence {fence}, stamped {found:?}")),
+            found => {
+                Err(format!("Fences: m{at} wrote {key} under fence {fence}, stamped {found:?}"))
+            }
         }
     }
 

@@ -73,7 +73,10 @@ impl World {
                 Err(disagreement) => disagreement,
             };
             if self.now >= end {
-                return Err(format!("Converged: not after {} s: {disagreement}", most / super::SECOND));
+                return Err(format!(
+                    "Converged: not after {} s: {disagreement}",
+                    most / super::SECOND
+                ));
             }
         }
     }
@@ -157,7 +160,10 @@ impl World {
             for entry in page.map_err(|error| error.to_string())?.items {
                 let (key, node) = (entry.key_bytes().to_vec(), entry.node().to_owned());
                 if !names.contains(&node) {
-                    return Err(format!("{} on m{at} is owned by {node:?}, who is dead", entry.key()));
+                    return Err(format!(
+                        "{} on m{at} is owned by {node:?}, who is dead",
+                        entry.key()
+                    ));
                 }
                 let (other, known) = owners.entry(key).or_insert_with(|| (at, node.clone()));
                 if *known != node {
@@ -262,7 +268,8 @@ impl World {
             self.machines[at].set_clock(self.now);
             let Some(member) = self.machines[at].member.as_mut() else { continue };
             let kv = member.registry.clone();
-            let put = kv.put("at rest", 1).map_err(|error| format!("Bookkeeping: m{at}: {error}"))?;
+            let put =
+                kv.put("at rest", 1).map_err(|error| format!("Bookkeeping: m{at}: {error}"))?;
             drop(put);
             member.users.minted(1);
             let options = LockOptions::new().owner("rest").wait(Duration::from_nanos(8 * timeout));
@@ -318,7 +325,9 @@ impl World {
             }
             if member.events != member.slow_events {
                 let (all, counted) = (member.events, member.slow_events);
-                return Err(format!("Bookkeeping: m{at} had {all} events, a slow reader {counted}"));
+                return Err(format!(
+                    "Bookkeeping: m{at} had {all} events, a slow reader {counted}"
+                ));
             }
         }
         Ok(())
@@ -331,9 +340,16 @@ enum View {
     Absent,
     /// Expired for some and not for others.
     Unsure,
-    Live { stamp: Option<Stamp>, content: Vec<u8>, exp: u64, lock: Lock },
+    Live {
+        stamp: Option<Stamp>,
+        content: Vec<u8>,
+        exp: u64,
+        lock: Lock,
+    },
     /// A tombstone; sooner or later it is forgotten.
-    Dead { stamp: Option<Stamp> },
+    Dead {
+        stamp: Option<Stamp>,
+    },
 }
 
 /// Identity of the grant, how far it has come, its holder.

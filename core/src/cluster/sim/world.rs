@@ -17,22 +17,60 @@ use crate::sync::atomic::Ordering;
 pub(super) type Step = Result<(), String>;
 
 pub(super) enum Event {
-    Tick { at: usize, start: u64 },
-    Flush { at: usize, start: u64 },
-    Sweep { at: usize, start: u64 },
-    Arrive { from: usize, at: usize, start: u64, lane: Lane, bytes: Arc<Vec<u8>> },
-    LinkUp { at: usize, start: u64, peer: u128 },
-    LinkDown { at: usize, start: u64, peer: u128 },
-    Dial { from: usize, to: usize },
+    Tick {
+        at: usize,
+        start: u64,
+    },
+    Flush {
+        at: usize,
+        start: u64,
+    },
+    Sweep {
+        at: usize,
+        start: u64,
+    },
+    Arrive {
+        from: usize,
+        at: usize,
+        start: u64,
+        lane: Lane,
+        bytes: Arc<Vec<u8>>,
+    },
+    LinkUp {
+        at: usize,
+        start: u64,
+        peer: u128,
+    },
+    LinkDown {
+        at: usize,
+        start: u64,
+        peer: u128,
+    },
+    Dial {
+        from: usize,
+        to: usize,
+    },
     /// Engines dial again what they are configured with.
     Redial,
     /// An engine closes a link that has been silent since then.
-    Silence { a: usize, b: usize, epoch: u64, since: u64 },
-    Operate { at: usize },
+    Silence {
+        a: usize,
+        b: usize,
+        epoch: u64,
+        since: u64,
+    },
+    Operate {
+        at: usize,
+    },
     Trouble,
     Heal(Trouble, Vec<(usize, usize)>),
-    Thaw { at: usize },
-    Restart { at: usize, name: String },
+    Thaw {
+        at: usize,
+    },
+    Restart {
+        at: usize,
+        name: String,
+    },
     /// Locks are looked at together.
     Probe,
 }
