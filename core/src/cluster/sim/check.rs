@@ -18,6 +18,8 @@ use crate::watch::EventKind;
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub stamp: Option<Stamp>,
+    /// The newest that was ever forgotten.
+    pub floor: Option<Stamp>,
     pub live: bool,
     pub exp: u64,
     pub lock: Option<(u64, u128, bool, u64)>,
@@ -120,6 +122,9 @@ impl World {
                     return Err(format!("Monotone: {key} vanished from m{at}: {seen:?}"));
                 }
                 (seen.forgotten, seen.live, seen.believes) = (true, false, false);
+                if written(seen.floor) < written(seen.stamp) {
+                    seen.floor = seen.stamp;
+                }
             }
         }
         self.guards_agree(at)?;
@@ -299,6 +304,7 @@ fn compare(at: usize, member: &mut Running, dumped: &Dumped, wall: u64) -> Resul
     let believes = believes(dumped, member.incarnation);
     let now = Seen {
         stamp: dumped.stamp,
+        floor: None,
         live,
         exp: dumped.exp,
         lock,
@@ -310,13 +316,10 @@ fn compare(at: usize, member: &mut Running, dumped: &Dumped, wall: u64) -> Resul
         member.seen.insert(dumped.key.clone(), now);
         return Ok(believes);
     };
-    let fell = match seen.forgotten {
-        // Who remembers it longer may tell of a grave once more: it must not live. With the key its fences
-        // are forgotten, so that a later write may have a lower epoch.
-        true => live && written(dumped.stamp) <= written(seen.stamp),
-        false => dumped.stamp < seen.stamp,
-    };
-    if fell {
+    // Who remembers a grave longer may tell of it once more: but it must not live. With the key its fences
+    // are forgotten, so that a later write may have a lower epoch.
+    let fell = !seen.forgotten && dumped.stamp < seen.stamp;
+    if fell || live && written(dumped.stamp) <= written(seen.floor) && seen.floor.is_some() {
         return Err(format!("Monotone: {} on m{at} was {seen:?}, is {dumped:?}", name()));
     }
     if !seen.forgotten && lock < seen.lock {
@@ -326,9 +329,7 @@ fn compare(at: usize, member: &mut Running, dumped: &Dumped, wall: u64) -> Resul
     if seen.live && !live && dumped.stamp == seen.stamp && !over {
         return Err(format!("Expiry: {} on m{at} went before its time: {seen:?}", name()));
     }
-    let anew = seen.forgotten && written(dumped.stamp) > written(seen.stamp);
-    let stamp = if anew { dumped.stamp } else { dumped.stamp.max(seen.stamp) };
-    *seen = Seen { stamp, ..now };
+    *seen = Seen { floor: seen.floor, ..now };
     Ok(believes)
 }
 

@@ -186,7 +186,7 @@ impl World {
         let mut gone: BTreeSet<Vec<u8>> = BTreeSet::new();
         for member in self.machines.iter().filter_map(|machine| machine.member.as_ref()) {
             for (key, seen) in &member.seen {
-                let Some(stamp) = seen.stamp else { continue };
+                let Some(stamp) = seen.stamp.filter(|_| !seen.forgotten) else { continue };
                 let known = greatest.entry(key.clone()).or_insert(stamp);
                 if stamp > *known {
                     *known = stamp;
