@@ -58,6 +58,8 @@ pub(crate) struct Peer {
 
 impl Peer {
     fn new(member: Arc<Member>, now: u64) -> Peer {
+        // One that was away for very long is believed in again as soon as it is there.
+        let freed = member.until() == 0;
         Peer {
             member,
             endpoints: Vec::new(),
@@ -75,7 +77,7 @@ impl Peer {
             next: None,
             root: None,
             live: false,
-            freed: false,
+            freed,
             agreed: None,
             differs_since: None,
             missed: true,
