@@ -2,7 +2,7 @@
 //! askers'. A coordinator grants only in its own term, which it opens by asking every other member for the
 //! locks it holds and for the promise to follow no lower term.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::records::Batch;
@@ -99,7 +99,12 @@ pub(crate) struct Locks {
     open: bool,
     asked_at: u64,
     highest_clock: u64,
+    /// The last asks whose grants were taken.
+    taken: BTreeSet<u64>,
 }
+
+/// How many asks are remembered whose grants were taken.
+const TAKEN: usize = 4096;
 
 /// How many times of sending an ask are remembered.
 const ATTEMPTS: usize = 8;
@@ -219,8 +224,11 @@ impl State {
             todo.member(from, cx.writer().term_answer(term, promised, &Batch::default()));
         }
         if !known || lower {
-            // The promise to a later coordinator did not mention it: it is not to be.
-            if let LockAnswer::Granted { fence, again: false, .. } = answer {
+            // The promise to a later coordinator did not mention it: it is not to be. Unless it was taken: an
+            // answer may come twice.
+            if let LockAnswer::Granted { fence, again: false, .. } = answer
+                && !self.locks.taken.contains(&id)
+            {
                 todo.member(from, cx.writer().lock_cancel(id, Some(fence)));
             }
             return;
@@ -253,6 +261,12 @@ impl State {
                 let (result, effects) = cx.table.apply_quietly(&mutation);
                 todo.follow_ups.extend(effects);
                 let taken = matches!(&result, Ok(Applied { entry: Some(_), .. }));
+                if taken {
+                    self.locks.taken.insert(id);
+                    if self.locks.taken.len() > TAKEN {
+                        self.locks.taken.pop_first();
+                    }
+                }
                 if !taken && !again && !request.renewal {
                     todo.member(from, cx.writer().lock_cancel(id, Some(fence)));
                 }
@@ -423,6 +437,12 @@ impl State {
             unwanted = Some(fence);
         }
         let Some(fence) = unwanted else { return };
+        // Another there who asked under the same label has it, too.
+        let same = |answer: &LockAnswer| matches!(answer, LockAnswer::Granted { fence: f, .. } if *f == fence);
+        let others = self.locks.requests.range((from, 0)..=(from, u64::MAX));
+        if others.filter_map(|(_, request)| request.answer.as_ref()).any(same) {
+            return;
+        }
         todo.follow_ups.extend(cx.table.end_lock_quietly(&ask.key, fence, from));
     }
 

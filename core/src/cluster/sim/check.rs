@@ -7,6 +7,8 @@ use super::ops::is_strict;
 use super::world::{Event, Step, World};
 use super::{MS, rank};
 use crate::entry::Entry;
+use crate::lock::LockRegister;
+use crate::record::Record;
 use crate::stamp::Stamp;
 use crate::sync::atomic::Ordering;
 use crate::table::Dumped;
@@ -16,6 +18,8 @@ use crate::watch::EventKind;
 #[derive(Clone, Debug)]
 pub(super) struct Seen {
     pub stamp: Option<Stamp>,
+    /// The newest that was ever forgotten.
+    pub floor: Option<Stamp>,
     pub live: bool,
     pub exp: u64,
     pub lock: Option<(u64, u128, bool, u64)>,
@@ -23,6 +27,19 @@ pub(super) struct Seen {
     pub forgotten: bool,
     /// Its holder's own view: it holds the lock.
     pub believes: bool,
+    /// At which check it was last there.
+    pub looked: u64,
+}
+
+impl Seen {
+    /// Whether nothing is to be learnt from this record.
+    fn is_same(&self, record: &Record, lives: bool) -> bool {
+        let lock = record.lock();
+        let rank = lock.map(LockRegister::rank);
+        !self.forgotten
+            && (self.stamp, self.live, self.exp, self.lock)
+                == (record.stamp(), lives, record.exp(), rank)
+    }
 }
 
 type Grant = (Vec<u8>, u64, u128);
@@ -80,20 +97,24 @@ impl World {
         }
         drain(member)?;
         self.checks.dumps += 1;
-        let dump = member.core.table.dump();
         let incarnation = member.incarnation;
-        let mut believers = Vec::new();
+        let (table, checks) = (member.core.table.clone(), member.checks);
+        let mut known = 0;
+        let dump = table.dump_if(|record, lives| {
+            known += 1;
+            let Some(seen) = member.seen.get_mut(record.key()) else { return true };
+            seen.looked = checks;
+            !seen.is_same(record, lives)
+        });
+        let mut believers: Vec<Vec<u8>> = Vec::new();
         for dumped in &dump {
-            let believes = compare(at, member, dumped, wall)?;
-            if believes {
+            if compare(at, member, dumped, wall)? {
                 believers.push(dumped.key.clone());
             }
         }
-        if member.seen.values().filter(|seen| !seen.forgotten).count() > dump.len() {
-            let present: std::collections::BTreeSet<&[u8]> =
-                dump.iter().map(|dumped| dumped.key.as_slice()).collect();
+        if member.seen.values().filter(|seen| !seen.forgotten).count() > known {
             for (key, seen) in &mut member.seen {
-                if seen.forgotten || present.contains(key.as_slice()) {
+                if seen.forgotten || seen.looked == checks {
                     continue;
                 }
                 if seen.live && seen.exp > member.max_wall {
@@ -101,9 +122,12 @@ impl World {
                     return Err(format!("Monotone: {key} vanished from m{at}: {seen:?}"));
                 }
                 (seen.forgotten, seen.live, seen.believes) = (true, false, false);
+                if written(seen.floor) < written(seen.stamp) {
+                    seen.floor = seen.stamp;
+                }
             }
         }
-        self.guards_agree(at, &dump)?;
+        self.guards_agree(at)?;
         for dumped in &dump {
             self.checks.learn(at, incarnation, dumped)?;
         }
@@ -120,23 +144,20 @@ impl World {
     }
 
     /// A guard that was told nothing still has its lock, give or take a tick.
-    fn guards_agree(&mut self, at: usize, dump: &[Dumped]) -> Step {
+    fn guards_agree(&mut self, at: usize) -> Step {
         let slack = self.plan.settings.failure_timeout / 5 + 10 * MS;
         let now = self.now.max(self.machines[at].unsound);
         let Some(member) = self.machines[at].member.as_mut() else { return Ok(()) };
         for guarded in &mut member.users.guards {
-            let key = guarded.key.as_bytes();
-            let lock = dump.iter().find(|dumped| dumped.key == key);
-            let lock = lock.and_then(|dumped| dumped.lock.as_ref());
+            let lock = member.core.table.dump_key(guarded.key.as_bytes());
+            let lock = lock.and_then(|dumped| dumped.lock);
             let told = guarded.told.load(Ordering::SeqCst);
             let lost = guarded.guard.is_lost();
             if told != u32::from(lost) {
                 let key = &guarded.key;
-                return Err(format!(
-                    "Exclusion: guard of {key} on m{at}: lost {lost}, told {told}"
-                ));
+                return Err(format!("Exclusion: guard of {key} on m{at}: lost {lost}, told {told}"));
             }
-            let holds = lock.is_some_and(|lock| lock.held && lock.fence == guarded.guard.fence());
+            let holds = lock.as_ref().is_some_and(|lock| lock.held && lock.fence == guarded.guard.fence());
             if lost || holds {
                 guarded.doubt = None;
                 continue;
@@ -173,7 +194,7 @@ impl World {
     fn present(&mut self, at: usize, key: &[u8]) -> Option<Dumped> {
         self.machines[at].set_clock(self.now);
         let member = self.machines[at].member.as_mut()?;
-        let dumped = member.core.table.dump().into_iter().find(|dumped| dumped.key == key);
+        let dumped = member.core.table.dump_key(key);
         let incarnation = member.incarnation;
         let believes = dumped.as_ref().is_some_and(|dumped| believes(dumped, incarnation));
         if let Some(seen) = member.seen.get_mut(key) {
@@ -208,8 +229,7 @@ impl World {
                 double = Some((other, theirs));
                 break;
             }
-            let granted_by_other =
-                own.lock.as_ref().is_some_and(|lock| lock.grantor == incarnation);
+            let granted_by_other = own.lock.as_ref().is_some_and(|lock| lock.grantor == incarnation);
             let over = |own: &Dumped, theirs: &Dumped| match (&own.lock, &theirs.lock) {
                 (Some(own), Some(theirs)) => {
                     (own.fence, own.grantor) == (theirs.fence, theirs.grantor) && !theirs.held
@@ -282,17 +302,24 @@ fn compare(at: usize, member: &mut Running, dumped: &Dumped, wall: u64) -> Resul
     let live = dumped.content.is_some();
     let lock = dumped.lock.as_ref().map(rank);
     let believes = believes(dumped, member.incarnation);
-    let now = Seen { stamp: dumped.stamp, live, exp: dumped.exp, lock, forgotten: false, believes };
+    let now = Seen {
+        stamp: dumped.stamp,
+        floor: None,
+        live,
+        exp: dumped.exp,
+        lock,
+        forgotten: false,
+        believes,
+        looked: member.checks,
+    };
     let Some(seen) = member.seen.get_mut(&dumped.key) else {
         member.seen.insert(dumped.key.clone(), now);
         return Ok(believes);
     };
-    let fell = match seen.forgotten {
-        // Who remembers it longer may tell of a grave once more: it must not live.
-        true => live && dumped.stamp <= seen.stamp,
-        false => dumped.stamp < seen.stamp,
-    };
-    if fell {
+    // Who remembers a grave longer may tell of it once more: but it must not live. With the key its fences
+    // are forgotten, so that a later write may have a lower epoch.
+    let fell = !seen.forgotten && dumped.stamp < seen.stamp;
+    if fell || live && written(dumped.stamp) <= written(seen.floor) && seen.floor.is_some() {
         return Err(format!("Monotone: {} on m{at} was {seen:?}, is {dumped:?}", name()));
     }
     if !seen.forgotten && lock < seen.lock {
@@ -302,8 +329,13 @@ fn compare(at: usize, member: &mut Running, dumped: &Dumped, wall: u64) -> Resul
     if seen.live && !live && dumped.stamp == seen.stamp && !over {
         return Err(format!("Expiry: {} on m{at} went before its time: {seen:?}", name()));
     }
-    *seen = Seen { stamp: dumped.stamp.max(seen.stamp), ..now };
+    *seen = Seen { floor: seen.floor, ..now };
     Ok(believes)
+}
+
+/// When and by whom, without the epoch.
+fn written(stamp: Option<Stamp>) -> Option<Stamp> {
+    stamp.map(|stamp| Stamp { epoch: 0, ..stamp })
 }
 
 /// Takes a member's events: everything that has expired is told once.

@@ -24,13 +24,13 @@ impl World {
 
     /// Cuts one member off for longer than the memory lasts, lets both sides write apart, and heals.
     pub(super) fn long_cut(&mut self) -> Step {
-        self.rest()?;
+        self.rest(false)?;
         let n = self.machines.len();
         let remember = self.plan.settings.remember;
         for number in 0..12 {
             self.put_at(0, &format!("x{number}"), number)?;
         }
-        self.rest()?;
+        self.rest(false)?;
         // Long enough for everyone to know that they agreed on these.
         self.run_until(self.now + 2 * self.plan.settings.clock_bound + 3 * SECOND)?;
         let pairs: Vec<_> = (1..n).flat_map(|other| [(0, other), (other, 0)]).collect();
@@ -46,7 +46,7 @@ impl World {
             self.put_at(1, &format!("z{number}"), 1)?;
         }
         self.run_until(early + lasts)?;
-        self.rest()?;
+        self.rest(false)?;
         for at in 0..n {
             let Some(member) = &self.machines[at].member else { continue };
             let kv = &member.registry;

@@ -109,13 +109,14 @@ fn live(world: &mut World) -> Step {
     world.schedule(SECOND, Event::Trouble);
     world.run_until(210 * MS)?;
     world.preload()?;
-    for active in world.plan.active.clone() {
+    let last = world.plan.active.len() - 1;
+    for (number, active) in world.plan.active.clone().into_iter().enumerate() {
         world.active = true;
         world.run_until(world.now + active)?;
         if world.plan.scenario == Scenario::LongCuts {
             world.long_cut()?;
         }
-        world.rest()?;
+        world.rest(number == last)?;
     }
     Ok(())
 }

@@ -40,13 +40,13 @@ impl World {
             Trouble::Freeze => self.freeze(victim, lasts, false),
             Trouble::Suspend => self.freeze(victim, 2 * lasts, true),
             Trouble::Jump => {
-                let skew = self.plan.skew.max(1_000 * MS);
+                let skew = self.plan.skew.max(self.plan.settings.clock_bound / 4);
                 self.set_skew(victim, skew)
             }
             Trouble::Astray => {
                 let far = self.plan.settings.clock_bound;
                 let ahead = self.troubles.chance(500_000);
-                let by = self.troubles.between(far + 3_000 * MS, 4 * far) as i64;
+                let by = self.troubles.between(2 * far, 5 * far) as i64;
                 self.note(
                     Some(victim),
                     format!("clock goes astray, {}", if ahead { by } else { -by }),

@@ -191,7 +191,7 @@ impl Network {
         }
         let manners = self.manners;
         if self.random.chance(manners.stale) {
-            arrivals[2] = Some(now + self.random.between(1000 * MS, 25_000 * MS));
+            arrivals[2] = Some(now + self.random.between(500 * MS, 12_000 * MS));
         }
         if self.random.chance(manners.drop) {
             return arrivals;

@@ -413,8 +413,7 @@ impl World {
     /// What a holder writes outweighs what strangers write who do not know of its lock.
     fn fenced_write(&mut self, at: usize, key: &str, fence: u64) -> Step {
         let Some(member) = self.machines[at].member.as_ref() else { return Ok(()) };
-        let dump = member.core.table.dump();
-        let found = dump.into_iter().find(|dumped| dumped.key == key.as_bytes());
+        let found = member.core.table.dump_key(key.as_bytes());
         match found.and_then(|dumped| dumped.stamp) {
             Some(stamp) if stamp.epoch >= fence => Ok(()),
             found => {

@@ -17,7 +17,7 @@ use crate::watch::EventKind;
 
 impl World {
     /// Heals everything, waits until all members agree, then sees that they stay so without a word.
-    pub(super) fn rest(&mut self) -> Step {
+    pub(super) fn rest(&mut self, last: bool) -> Step {
         self.heal_all()?;
         let timeout = self.plan.settings.failure_timeout;
         // Whoever is still to start again does so first.
@@ -30,9 +30,12 @@ impl World {
         self.until_agreed(60 * timeout)?;
         self.locks_come_in_time()?;
         self.until_agreed(60 * timeout)?;
+        if !last {
+            return Ok(());
+        }
         // Graves that are forgotten here earlier than there are asked for once, but not for ever.
         let settings = &self.plan.settings;
-        let forgotten = 4 * settings.forget_after + 2 * settings.clock_bound + 4 * timeout;
+        let forgotten = 2 * settings.forget_after + settings.clock_bound + 2 * timeout;
         self.run_until(self.now + forgotten)?;
         let before = self.work_done();
         self.note(None, "quiet from now on".to_owned());
@@ -183,7 +186,7 @@ impl World {
         let mut gone: BTreeSet<Vec<u8>> = BTreeSet::new();
         for member in self.machines.iter().filter_map(|machine| machine.member.as_ref()) {
             for (key, seen) in &member.seen {
-                let Some(stamp) = seen.stamp else { continue };
+                let Some(stamp) = seen.stamp.filter(|_| !seen.forgotten) else { continue };
                 let known = greatest.entry(key.clone()).or_insert(stamp);
                 if stamp > *known {
                     *known = stamp;
@@ -295,7 +298,7 @@ impl World {
 
     /// Everyone knows what is gone, so nobody needs to remember it.
     fn graves_are_gone(&mut self) -> Step {
-        let recent = EPOCH + self.now - 4 * self.plan.settings.forget_after;
+        let recent = EPOCH + self.now - 2 * self.plan.settings.forget_after - self.plan.settings.clock_bound;
         for (at, dump) in self.dumps() {
             let old = |dumped: &&Dumped| {
                 let newer = dumped.exp != u64::MAX && dumped.exp > recent;

@@ -103,9 +103,11 @@ impl Plan {
             Settings { faults, ..Settings::new(2_500 * MS) }
         } else {
             Settings {
+                // In proportion to each other as the real ones are.
+                clock_bound: SECOND,
                 remember: 60 * SECOND,
-                forget_after: 5 * SECOND,
-                max_message_age: 10 * SECOND,
+                forget_after: 6 * SECOND,
+                max_message_age: 3 * SECOND,
                 outbox_records: if random.chance(200_000) { 64 } else { 10_000 },
                 faults,
                 ..Settings::new(500 * MS)
@@ -117,7 +119,7 @@ impl Plan {
             late: 0,
             lock_lease: random.chance(200_000).then(|| Duration::from_millis(1500)),
             manners: Manners::GOOD,
-            skew: if random.chance(500_000) { 0 } else { 2_000 * MS },
+            skew: if random.chance(500_000) { 0 } else { settings.clock_bound * 4 / 10 },
             troubles: Vec::new(),
             trouble_every: 4 * settings.failure_timeout,
             trouble_lasts: 8 * settings.failure_timeout,
@@ -164,7 +166,7 @@ impl Plan {
             Scenario::Crashes => self.troubles = vec![Crash, Crash, Leave],
             Scenario::Freezes => self.troubles = vec![Freeze, Freeze, Suspend],
             Scenario::Clocks => {
-                self.skew = 2_400 * MS;
+                self.skew = self.settings.clock_bound * 48 / 100;
                 self.troubles = vec![Jump, Jump, Astray];
             }
             Scenario::Joins => {

@@ -33,7 +33,11 @@ fn run_all(seeds: Vec<u64>) {
         std::thread::spawn(move || {
             let mut failures = Vec::new();
             for seed in half {
-                if let Err(failure) = good(seed) {
+                let result = good(seed);
+                if std::env::var("MINIKV_SIM_TELL").is_ok() {
+                    eprintln!("told {seed} {:?}", result.as_ref().ok());
+                }
+                if let Err(failure) = result {
                     // The reason at once: a long run may be ended before its end.
                     let reason = failure.lines().find(|line| line.starts_with("seed "));
                     eprintln!("FAILED {}", reason.unwrap_or_default());
