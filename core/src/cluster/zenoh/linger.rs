@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use rustix::net::sockopt::{set_socket_linger, socket_linger};
-use rustix::net::{getpeername, getsockname};
+use rustix::net::{SocketAddrAny, getpeername, getsockname};
 
 /// From the socket between these two addresses, as the engine writes them.
 pub(super) fn remove(from: &str, to: &str) {
@@ -34,11 +34,11 @@ fn remove_if(number: RawFd, from: SocketAddr, to: SocketAddr) -> bool {
     // those of the engine's socket, put one option back to its default; nothing is closed or consumed.
     #[allow(unsafe_code)]
     let socket = unsafe { BorrowedFd::borrow_raw(number) };
-    let is = |found: rustix::io::Result<rustix::net::SocketAddrAny>, wanted: SocketAddr| {
-        found.ok().and_then(|found| SocketAddr::try_from(found).ok()).map(canonical) == Some(wanted)
+    let is = |found: Option<SocketAddrAny>, wanted: SocketAddr| {
+        found.and_then(|found| SocketAddr::try_from(found).ok()).map(canonical) == Some(wanted)
     };
-    is(getsockname(socket), from)
-        && is(getpeername(socket), to)
+    is(getsockname(socket).ok(), from)
+        && is(getpeername(socket).ok().flatten(), to)
         && matches!(socket_linger(socket), Ok(Some(_)))
         && set_socket_linger(socket, None).is_ok()
 }
