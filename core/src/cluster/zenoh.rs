@@ -488,12 +488,12 @@ async fn declare(
             let key = sample.key_expr().as_str();
             match seen.read_token(key) {
                 Some((incarnation, endpoints)) => {
-                    if incarnation != seen.own && seen.note(incarnation, endpoints, up) {
-                        in_callback(|| match up {
-                            true => inbound.link_up(incarnation),
-                            false => inbound.link_down(incarnation),
-                        });
-                    }
+                    let is_news = incarnation != seen.own && seen.note(incarnation, endpoints, up);
+                    in_callback(|| match (is_news, up) {
+                        (true, true) => inbound.link_up(incarnation),
+                        (true, false) => inbound.link_down(incarnation),
+                        (false, _) => {}
+                    });
                 }
                 None if up => in_callback(|| inbound.refused(OTHER_CLUSTER)),
                 None => {}

@@ -298,7 +298,8 @@ impl World {
 
     /// Everyone knows what is gone, so nobody needs to remember it.
     fn graves_are_gone(&mut self) -> Step {
-        let recent = EPOCH + self.now - 2 * self.plan.settings.forget_after - self.plan.settings.clock_bound;
+        let recent =
+            EPOCH + self.now - 2 * self.plan.settings.forget_after - self.plan.settings.clock_bound;
         for (at, dump) in self.dumps() {
             let old = |dumped: &&Dumped| {
                 let newer = dumped.exp != u64::MAX && dumped.exp > recent;
