@@ -98,6 +98,8 @@ pub(crate) struct Locks {
     term: Option<Term>,
     open: bool,
     asked_at: u64,
+    /// When the last term of this member began.
+    opened_at: u64,
     highest_clock: u64,
     /// The last asks whose grants were taken.
     taken: BTreeSet<u64>,
@@ -218,6 +220,11 @@ impl State {
         let lower = term < self.locks.promised;
         let is_sent = |ask: &Ask| ask.stage == Stage::Sent(from);
         let known = self.locks.asks.get(&id).is_some_and(is_sent);
+        if lower {
+            // It does not know of the later term, and would go on granting in vain.
+            let (promised, none) = (self.locks.promised, Batch::default());
+            todo.member(from, cx.writer().term_answer(term, promised, &none));
+        }
         if !known || lower {
             // The promise to a later coordinator did not mention it: it is not to be. Unless it was taken: an
             // answer may come twice.
@@ -451,7 +458,13 @@ impl State {
             return;
         }
         let overruled = self.locks.term.is_none_or(|term| term < self.locks.promised);
+        if overruled && cx.now.mono < self.locks.opened_at + cx.settings.beat() {
+            // Somebody else thinks the same of himself: who of us is right, the next heartbeats tell.
+            self.close_gate(cx, todo);
+            return;
+        }
         if overruled {
+            self.locks.opened_at = cx.now.mono;
             let clock =
                 cx.now.wall.max(self.locks.promised.clock + 1).max(self.locks.highest_clock);
             let term = Term { clock, coordinator: own };
