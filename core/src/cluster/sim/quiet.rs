@@ -264,7 +264,7 @@ impl World {
         let timeout = self.plan.settings.failure_timeout;
         for at in self.running() {
             // Word of what the one before did goes round first.
-            self.run_until(self.now + timeout / 2)?;
+            self.until_agreed(60 * timeout)?;
             self.machines[at].set_clock(self.now);
             let Some(member) = self.machines[at].member.as_mut() else { continue };
             let kv = member.registry.clone();
