@@ -299,7 +299,7 @@ impl State {
             let is_silent = now.saturating_sub(*since) >= cx.settings.patience();
             if is_silent {
                 member.set_until(0);
-                todo.end_locks.push(member.incarnation);
+                todo.follow_ups.extend(cx.table.end_locks_of(member.incarnation));
             }
             !is_silent
         });
