@@ -71,8 +71,7 @@ fn codes_and_types_are_the_cores() {
     for (number, event) in (1..).zip(events) {
         assert_defines(&format!("MINIKV_EVENT_{}", event.as_str().to_uppercase()), number);
     }
-    let states =
-        [MemberState::Joining, MemberState::Live, MemberState::Down, MemberState::Left];
+    let states = [MemberState::Joining, MemberState::Live, MemberState::Down, MemberState::Left];
     for (number, state) in (1..).zip(states) {
         assert_defines(&format!("MINIKV_MEMBER_{}", state.as_str().to_uppercase()), number);
     }
