@@ -5,9 +5,15 @@ set -eu
 # The engine of clusters has threads and memory of its own that live as long as the process: not looked at here.
 TESTS="nulls values callbacks threads watches lifecycle forks"
 export TESTS
+MINIKV_VECTORS=$(mktemp -d)
+export MINIKV_VECTORS
+trap 'rm -rf "$MINIKV_VECTORS"' EXIT
 tests=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$tests/../.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
+for file in "$root"/core/conformance/*.json; do
+    case $file in */cluster.json) ;; *) cp "$file" "$MINIKV_VECTORS" ;; esac
+done
 triple=x86_64-unknown-linux-gnu
 passed=0
 failed=0
