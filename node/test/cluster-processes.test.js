@@ -108,28 +108,6 @@ test('two processes race for locks, and no lock is ever held twice', async (t) =
   for (const result of results) assert.ok(result.length === 2 * keys.length * times)
 })
 
-test('what the last holder put is there for the next', async (t) => {
-  const cluster = clusterName()
-  const a = await member(t, cluster, 'a')
-  const b = await Process.member(t, cluster, 'b', a.endpoints())
-  const c = await Process.member(t, cluster, 'c', [...a.endpoints(), ...(await b.endpoints())])
-  await until('all are there', () => a.stats().members === 3)
-  const times = 300
-  const COUNT = `
-    for (let n = 0; n < ${times}; n++) {
-      await kv.locked('count', { create: true, wait: Infinity }, (held) => held.put((held.get().value ?? 0) + 1))
-    }`
-  const own = async () => {
-    for (let n = 0; n < times; n++) await a.locked('count', { create: true, wait: LONG }, (held) => held.incr(1))
-  }
-  // An int first: incr counts from there.
-  await a.lock('count', { put: 0, wait: LONG })
-  a.unlock('count')
-  await Promise.all([own(), b.run(COUNT), c.run(COUNT)])
-  await until('all have the last', () => a.value('count') === 3 * times)
-  await until('all have the last', async () => (await b.run(`return kv.value('count')`)) === 3 * times)
-})
-
 test('a frozen member loses its lock, and is told', async (t) => {
   const cluster = clusterName()
   const a = await member(t, cluster, 'a', [], { failureTimeout: 500 })
@@ -153,8 +131,8 @@ test('a frozen member loses its lock, and is told', async (t) => {
 
 test('with a frozen member beside it a stop does not hold up the event loop', async (t) => {
   const cluster = clusterName()
-  const a = await member(t, cluster, 'a', [], { failureTimeout: 10_000 })
-  const frozen = await Process.member(t, cluster, 'b', a.endpoints(), { failureTimeout: 10_000 })
+  const a = await member(t, cluster, 'a', [], { failureTimeout: 60_000 })
+  const frozen = await Process.member(t, cluster, 'b', a.endpoints(), { failureTimeout: 60_000 })
   await until('both are there', () => a.stats().members === 2)
   frozen.kill('SIGSTOP')
   const big = 'x'.repeat(1 << 20)
