@@ -75,8 +75,8 @@ fn codes_and_types_are_the_cores() {
     for (number, state) in (1..).zip(states) {
         assert_defines(&format!("MINIKV_MEMBER_{}", state.as_str().to_uppercase()), number);
     }
-    let (_, stats) = GENERATED.split_once("typedef struct minikv_stats {").unwrap();
-    let (stats, _) = stats.split_once("} minikv_stats;").unwrap();
+    let (before, _) = GENERATED.split_once("} minikv_stats;").unwrap();
+    let (_, stats) = before.rsplit_once("typedef struct {").unwrap();
     let fields = stats.lines().filter_map(|line| line.trim().strip_suffix(';'));
     let fields: Vec<String> = fields.map(|field| split_name(field).1).collect();
     assert_eq!(fields, Stats::FIELDS, "the fields of minikv_stats");
