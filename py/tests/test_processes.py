@@ -112,7 +112,8 @@ def test_a_process_ends_at_once_without_stop(ending: str) -> None:
         for n in range(1000):
             kv.put(n.to_bytes(4, "big"), n, ttl=0.001 * n)
         kv.put("k", 1, persist=True)
-        unnamed.put("k", 1, ttl=0.5)
+        unnamed.put("k", 1)
+        held = unnamed.locked("k").__enter__()
         kv.lock("k", owner="a")
         def forever(work):
             while True:
@@ -136,10 +137,10 @@ def test_a_process_ends_at_once_without_stop(ending: str) -> None:
         ]
         for work in works:
             threading.Thread(target=forever, args=(work,), daemon=True).start()
-        held = unnamed.locked("k").__enter__()
         def lost():
             unnamed.put("again", 1)
         held.on_lost(lost)
+        held.touch(0.5)
         time.sleep(0.3)
         print("ready")
         # Registered last, called first; that the registry still works then is part of the promise.
