@@ -50,7 +50,7 @@ if [ -z "${LIBRARY:-}" ]; then
     (cd "$root" && cargo build --quiet --release -p minikv-c)
     LIBRARY=$target/release/libminikv.a
 fi
-for name in ${TESTS:-nulls values callbacks threads watches lifecycle forks cluster}; do
+for name in ${TESTS:-nulls values callbacks threads watches lifecycle forks cluster processes}; do
     # shellcheck disable=SC2086
     ${CC:-cc} -std=c99 $flags ${CFLAGS:-} "$tests/$name.c" -o "$name" "$LIBRARY" $libs
     run "$name"
