@@ -269,9 +269,11 @@ class Registry {
 
   async #stop() {
     const id = native.stop(this.#id)
+    // Before the dispatch, which may tell of this very wait.
+    const stopped = id === undefined ? undefined : waitFor(id, native.stopTake)
     // Whoever waits learns of it.
     dispatch()
-    if (id !== undefined) await waitFor(id, native.stopTake)
+    await stopped
   }
 
   #leave() {

@@ -285,6 +285,15 @@ test('stop takes leave without holding up the event loop, and ends what waits', 
   assert.equal(a.stats().members, 1)
 })
 
+test('a stop that has nothing left to do ends as well', async (t) => {
+  const name = `twice-${clusterName()}`
+  const first = start(t, options(name, 'a', [], { name }))
+  const handles = Array.from({ length: 200 }, () => Registry.open(name))
+  await Promise.all([first, ...handles].map((kv) => kv.stop()))
+  for (const kv of handles) await kv.stop()
+  await refuses('stopped', () => handles[0].get('k'))
+})
+
 test('every watch is told of a member that comes and goes', async (t) => {
   const cluster = clusterName()
   const a = await member(t, cluster, 'a')
