@@ -31,7 +31,7 @@ def cluster() -> str:
 def start(cluster: str, node: str, *peers: minikv.Registry, **options: Any) -> minikv.Registry:
     known = [endpoint for peer in peers for endpoint in peer.endpoints()]
     return minikv.Registry(
-        cluster=cluster, node=node, peers=known, **{"failure_timeout": 0.5, **options}
+        cluster=cluster, node=node, peers=known, **{"failure_timeout": 2, **options}
     )
 
 
