@@ -101,7 +101,6 @@ impl Record {
 
     /// When there was a value last, as far as this record tells; all members see the same. One written under
     /// a lock lasts until a write that knows nothing of that lock outweighs it, too.
-    #[cfg(any(feature = "cluster", test))]
     pub fn ended_at(&self) -> u64 {
         let Some(stamp) = self.stamp() else { return self.lock().map_or(0, |lock| lock.fence) };
         let written = stamp.time.max(stamp.minor.map_or(0, |minor| minor.clock));

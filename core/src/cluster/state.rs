@@ -124,10 +124,6 @@ impl State {
         self.beat(cx, todo);
     }
 
-    pub fn is_rejected(&self) -> bool {
-        self.admission == Admission::Rejected
-    }
-
     /// Whether the name is free: asked of whoever is there.
     fn look_at_admission(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
         let now = cx.now.mono;
