@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::describe::describe_dumped;
 use super::machine::Running;
 use super::ops::is_strict;
-use super::describe::describe_dumped;
 use super::world::{Event, Step, World};
 use super::{MS, rank};
 use crate::entry::Entry;

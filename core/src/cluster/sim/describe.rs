@@ -149,11 +149,8 @@ pub(super) fn describe_dumped(dumped: &Dumped) -> String {
             (false, false) => "over",
         };
         let (fence, grantor, member) = (lock.fence, short(lock.grantor), short(lock.member));
-        let (sequence, owner, end) = (lock.sequence, &lock.owner, lock.lease_end);
-        let _ = write!(
-            out,
-            " lock {fence} of {grantor} {state} #{sequence} by {member} {owner:?} until {end}"
-        );
+        let (sequence, owner) = (lock.sequence, &lock.owner);
+        let _ = write!(out, " lock {fence} of {grantor} {state} #{sequence} by {member} {owner:?}");
     }
     out
 }
