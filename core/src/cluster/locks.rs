@@ -451,8 +451,10 @@ impl State {
     /// Whether this member is the coordinator and may grant; if not, nobody waits in its table.
     pub fn look_at_coordinator(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
         let own = cx.own();
+        // Nobody grants what it would not believe in itself.
+        self.look_at_contact(cx, todo);
         let is_coordinator = self.coordinator(cx) == Some(own);
-        if !is_coordinator {
+        if !is_coordinator || cx.now.mono >= cx.table.member.until() {
             self.locks.term = None;
             self.close_gate(cx, todo);
             return;
@@ -511,7 +513,7 @@ impl State {
     }
 
     /// Takes everyone out of the table's queues: it must not grant anything by itself now.
-    fn close_gate(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
+    pub(super) fn close_gate(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
         if !std::mem::take(&mut self.locks.open) {
             return;
         }

@@ -139,9 +139,6 @@ impl Cluster {
     }
 
     fn carry_out(&self, todo: Todo) {
-        if todo.lose_locks {
-            self.table.lose_own_locks();
-        }
         for (place, effects) in todo.follow_ups {
             self.table.follow_up(place, effects);
         }

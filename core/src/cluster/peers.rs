@@ -291,6 +291,7 @@ impl State {
             return;
         }
         if now >= cx.table.member.until() {
+            self.close_gate(cx, todo);
             self.lose_own_locks(cx, todo);
         }
         for peer in self.peers.all.values_mut().filter(|peer| peer.live) {
@@ -435,10 +436,10 @@ impl State {
     pub fn look_at_contact(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
         let own = &cx.table.member;
         let now = cx.now.mono;
-        if now >= own.until() && self.lost_until != own.until() {
-            // Believed in again only once they have ended.
+        if now >= own.until() {
+            // Believed in again only once they have ended; what waits for them is granted after that.
+            self.close_gate(cx, todo);
             self.lose_own_locks(cx, todo);
-            return;
         }
         let belief = cx.settings.belief();
         let is_alone = self.peers.live().next().is_none();
@@ -455,8 +456,11 @@ impl State {
     }
 
     fn lose_own_locks(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
-        self.lost_until = cx.table.member.until();
-        todo.lose_locks = true;
+        let until = cx.table.member.until();
+        if self.lost_until != until {
+            self.lost_until = until;
+            todo.follow_ups.extend(cx.table.lose_own_locks());
+        }
     }
 
     /// Dials again who should be there, and forgets who has been away for too long.

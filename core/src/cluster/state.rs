@@ -51,8 +51,6 @@ impl Cx<'_> {
 /// What is to be done once the lock of the state is released, in this order.
 #[derive(Default)]
 pub(crate) struct Todo {
-    /// This member's own locks are lost.
-    pub lose_locks: bool,
     pub follow_ups: Vec<(usize, Effects)>,
     pub outcomes: Vec<Arc<Outcome>>,
     pub events: Vec<Event>,
@@ -120,7 +118,6 @@ impl State {
         self.look_at_admission(cx, todo);
         self.look_at_sync(cx, todo);
         self.look_at_coordinator(cx, todo);
-        self.look_at_contact(cx, todo);
         self.look_at_asks(cx, todo);
         self.look_after_links(cx, todo);
         self.forget(cx);

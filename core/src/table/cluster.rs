@@ -122,14 +122,15 @@ impl Table {
     }
 
     /// Gives up all locks of this member; nobody shall count on them again.
-    pub fn lose_own_locks(&self) {
-        for record in self.locked_by(self.member.incarnation, LockState::Held) {
-            let (place, fx) = self.change_known(&record, |shard, hash, record, cx, fx| {
+    pub fn lose_own_locks(&self) -> Vec<(usize, Effects)> {
+        let held = self.locked_by(self.member.incarnation, LockState::Held).into_iter();
+        let lost = held.map(|record| {
+            self.change_known(&record, |shard, hash, record, cx, fx| {
                 let cx = &Context { local: true, ..*cx };
                 shard.end_lock(hash, record, LockState::Released, cx, fx);
-            });
-            self.follow_up(place, fx);
-        }
+            })
+        });
+        lost.collect()
     }
 
     /// As [`apply`](Table::apply), but for what is to be done without any lock of the caller's.

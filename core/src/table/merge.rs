@@ -247,7 +247,13 @@ fn merge_lock(
                 answer = true;
             }
         }
-    } else if let Some(known) = known.filter(ours).filter(|lock| lock.state == LockState::Held) {
+    }
+    let held = known.filter(ours).filter(|lock| lock.state == LockState::Held);
+    // Another grant stands above it, be it to somebody else or to an ask of this member's that is over.
+    let stays = |known: &&LockRegister| {
+        known.grant() == register.grant() && register.state == LockState::Held
+    };
+    if let Some(known) = held.filter(|known| !stays(known)) {
         lose(&mut known.clone(), fx);
     }
     MergedLock { register: Some(register), changed: true, answer }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::describe::describe_dumped;
 use super::machine::Running;
 use super::ops::is_strict;
 use super::world::{Event, Step, World};
@@ -125,6 +126,11 @@ impl World {
                 if written(seen.floor) < written(seen.stamp) {
                     seen.floor = seen.stamp;
                 }
+            }
+        }
+        if self.history.is_complete() {
+            for dumped in &dump {
+                self.history.note(now, Some(at), format!("  has {}", describe_dumped(dumped)));
             }
         }
         self.guards_agree(at)?;

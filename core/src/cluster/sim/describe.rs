@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::cluster::records::Records;
 use crate::cluster::wire::{self, Body};
 use crate::member::Member;
+use crate::table::Dumped;
 
 /// The last digits tell members apart.
 fn short(incarnation: u128) -> String {
@@ -119,6 +120,37 @@ fn list(mut records: Records<'_>) -> String {
                 lock.sequence, lock.owner, lock.left
             );
         }
+    }
+    out
+}
+
+/// What a member has for a key.
+pub(super) fn describe_dumped(dumped: &Dumped) -> String {
+    let mut out = String::from_utf8_lossy(&dumped.key).into_owned();
+    if let Some(stamp) = &dumped.stamp {
+        let what = match (&dumped.content, stamp.dead) {
+            (Some(_), _) => "live",
+            (None, true) => "dead",
+            (None, false) => "faded",
+        };
+        let (epoch, time, writer) = (stamp.epoch, stamp.time, short(stamp.writer));
+        let _ = write!(out, " {what} e{epoch}t{time} by {writer}");
+        if let Some(minor) = stamp.minor {
+            let _ = write!(out, " minor {} by {}", minor.clock, short(minor.member));
+        }
+        if dumped.exp != u64::MAX {
+            let _ = write!(out, " exp {}", dumped.exp);
+        }
+    }
+    if let Some(lock) = &dumped.lock {
+        let state = match (lock.released, lock.held) {
+            (true, _) => "released",
+            (false, true) => "held",
+            (false, false) => "over",
+        };
+        let (fence, grantor, member) = (lock.fence, short(lock.grantor), short(lock.member));
+        let (sequence, owner) = (lock.sequence, &lock.owner);
+        let _ = write!(out, " lock {fence} of {grantor} {state} #{sequence} by {member} {owner:?}");
     }
     out
 }

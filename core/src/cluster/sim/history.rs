@@ -67,6 +67,11 @@ impl History {
         self.lines.push_back(Line { number: self.number, time, machine, what });
     }
 
+    /// Whether somebody wants to see everything.
+    pub fn is_complete(&self) -> bool {
+        self.all
+    }
+
     /// A fingerprint of the whole run.
     pub fn trace(&self) -> u64 {
         self.trace

@@ -185,7 +185,7 @@ impl World {
         (machine.frozen_until, machine.suspended) = (None, false);
         machine.inbox.clear();
         if let (Some(after), Some(name)) = (back_after, name)
-            && !self.troubles.chance(150_000)
+            && (at == 0 && self.plan.star || !self.troubles.chance(150_000))
         {
             let name = match self.troubles.chance(600_000) {
                 true => name,
