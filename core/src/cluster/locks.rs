@@ -10,11 +10,13 @@ use super::state::{Cx, State, Todo};
 use super::wire::{LockAnswer, LockAsk, Term};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::{Holder, LockState, NEVER};
+use crate::record::Record;
 use crate::sync::Mutex;
 use crate::table::locked_by;
 use crate::table::mutation::{
     Action, Applied, Asker, Granted, LockRequest, Mutation, Outcome, Wait,
 };
+use crate::table::replication::stamp_hash;
 
 /// A lock that somebody here wants.
 pub(crate) struct Ask {
@@ -155,6 +157,7 @@ impl State {
                 ask.sent.insert(0, (ask.attempt, cx.now.mono));
                 ask.sent.truncate(ATTEMPTS);
                 let known = cx.table.known(&ask.key);
+                let value = known.as_ref().and_then(Record::stamp).map(stamp_hash);
                 let floor = known.and_then(|record| record.lock().map(|lock| lock.fence));
                 let wait = match ask.deadline {
                     NEVER => NEVER,
@@ -167,6 +170,7 @@ impl State {
                     owner: ask.request.owner.clone(),
                     renews: ask.request.fence.filter(|_| ask.request.renewal),
                     floor: floor.unwrap_or_default(),
+                    value: value.unwrap_or_default(),
                     lease: ask.request.grant.lease,
                     wait,
                 };
@@ -265,8 +269,7 @@ impl State {
                 request.heard_at = now;
                 match (&request.answer, self.locks.term) {
                     (Some(answer), Some(term)) => {
-                        let attempt = request.ask.attempt;
-                        todo.member(from, cx.writer().lock_answer(ask.id, attempt, term, answer));
+                        todo.member(from, answer_to(cx, &request.ask, term, answer));
                     }
                     // A lease is counted from the last time it was asked for before it was granted.
                     _ => request.ask.attempt = request.ask.attempt.max(ask.attempt),
@@ -369,7 +372,7 @@ impl State {
             _ => LockAnswer::Lost,
         };
         request.queued = false;
-        todo.member(from, cx.writer().lock_answer(id, request.ask.attempt, term, &answer));
+        todo.member(from, answer_to(cx, &request.ask, term, &answer));
         request.answer = Some(answer);
     }
 
@@ -501,11 +504,8 @@ impl State {
             for record in cx.table.locked_by(cx.own(), LockState::Held) {
                 let believed = record.held_until() > cx.now.mono;
                 if let Some(lock) = record.lock().filter(|_| believed) {
-                    let only = crate::record::Record::lock_only(
-                        record.key(),
-                        cx.table.member.clone(),
-                        lock.clone(),
-                    );
+                    let only =
+                        Record::lock_only(record.key(), cx.table.member.clone(), lock.clone());
                     locks.push(&only, cx.now);
                 }
             }
@@ -597,6 +597,17 @@ impl State {
         }
         self.locks.requests.clear();
     }
+}
+
+fn answer_to(cx: &Cx<'_>, ask: &LockAsk, term: Term, answer: &LockAnswer) -> Vec<u8> {
+    let mut value = Batch::default();
+    if let (LockAnswer::Granted { .. }, Some(known)) = (answer, cx.table.known(&ask.key)) {
+        // What was put under the lock before this one may still be on its way to the asker.
+        if known.stamp().is_some_and(|stamp| stamp_hash(stamp) != ask.value) {
+            value.push_value(&known, cx.now);
+        }
+    }
+    cx.writer().lock_answer(ask.id, (ask.attempt, term), answer, &value)
 }
 
 fn conclude(outcome: Option<Arc<Outcome>>, result: Result<Applied>, todo: &mut Todo) {

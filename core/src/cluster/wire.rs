@@ -64,6 +64,8 @@ pub(crate) struct LockAsk {
     pub renews: Option<u64>,
     /// The newest fence that the asker knows of.
     pub floor: u64,
+    /// The hash of the stamp of the value that the asker has; 0: it has none.
+    pub value: u64,
     pub lease: Option<u64>,
     /// How long the asker wants to wait, from now on.
     pub wait: u64,
@@ -155,6 +157,7 @@ pub(crate) enum Body<'a> {
         attempt: u64,
         term: Term,
         answer: LockAnswer,
+        records: Records<'a>,
     },
     /// The asker has no use for the lock (any more); the fence, if it was granted one.
     LockCancel {
@@ -330,12 +333,20 @@ impl Writer {
         write_owner(&mut out, ask.owner.as_deref());
         write_option(&mut out, ask.renews);
         out.u64(ask.floor);
+        out.u64(ask.value);
         write_option(&mut out, ask.lease);
         out.number(ask.wait);
         out.0
     }
 
-    pub fn lock_answer(&self, id: u64, attempt: u64, term: Term, answer: &LockAnswer) -> Vec<u8> {
+    /// `value`: that of the key, if the asker gets the lock and does not have it yet.
+    pub fn lock_answer(
+        &self,
+        id: u64,
+        (attempt, term): (u64, Term),
+        answer: &LockAnswer,
+        value: &Batch,
+    ) -> Vec<u8> {
         let mut out = self.start(LOCK_ANSWER);
         out.number(id);
         out.number(attempt);
@@ -356,6 +367,7 @@ impl Writer {
             }
             LockAnswer::Lost => out.u8(2),
         }
+        value.write(&mut out);
         out.0
     }
 
@@ -485,6 +497,7 @@ fn read_body<'a>(kind: u8, input: &mut Input<'a>) -> Read<Body<'a>> {
             owner: read_owner(input)?,
             renews: read_option(input)?,
             floor: input.u64()?.min(i64::MAX as u64),
+            value: input.u64()?,
             lease: read_option(input)?,
             wait: input.number()?,
         }),
@@ -493,6 +506,7 @@ fn read_body<'a>(kind: u8, input: &mut Input<'a>) -> Read<Body<'a>> {
             attempt: input.number()?,
             term: read_term(input)?,
             answer: read_answer(input)?,
+            records: Records::read(input)?,
         },
         LOCK_CANCEL => Body::LockCancel { id: input.number()?, fence: read_option(input)? },
         _ => return Err(Garbage("its kind is unknown")),
