@@ -81,7 +81,10 @@ impl Cluster {
                     state.on_term_answer(cx, from, term, promised, todo);
                 });
             }
-            Body::LockAsk(ask) => {
+            Body::LockAsk { ask, records } => {
+                if !self.is_too_old(header) {
+                    self.apply(records)?;
+                }
                 self.with_state(|state, cx, todo| state.on_lock_ask(cx, from, ask, todo));
             }
             Body::LockAnswer { id, attempt, term, answer, records } => {

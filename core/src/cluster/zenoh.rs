@@ -6,6 +6,8 @@
 //! these, so who sees it knows that messages arrive from then on, and where to dial its member again.
 
 mod dial;
+#[cfg(target_os = "linux")]
+mod linger;
 mod settings;
 
 use std::cell::Cell;
@@ -458,6 +460,20 @@ async fn declare(
             let incarnation = u128::from_le_bytes(event.transport().zid().to_le_bytes());
             if event.kind() == SampleKind::Delete && seen.note_down(incarnation) {
                 in_callback(|| heard.link_down(incarnation));
+            }
+        })
+        .background()
+        .await?;
+    #[cfg(target_os = "linux")]
+    session
+        .info()
+        .link_events_listener()
+        .callback(|event| {
+            if event.kind() == SampleKind::Put {
+                let link = event.link();
+                let [from, to] = [link.src(), link.dst()].map(|at| from_locator(at.as_str()));
+                // It looks at every open file.
+                ZRuntime::Net.spawn_blocking(move || linger::remove(&from, &to));
             }
         })
         .background()
