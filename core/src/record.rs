@@ -57,6 +57,8 @@ pub(crate) struct NewValue<'a> {
     pub exp: u64,
     pub writer: Arc<Member>,
     pub lock: Option<LockRegister>,
+    /// The epoch of what it takes the place of: word of the lock behind that may not have come yet.
+    pub after: u64,
 }
 
 /// A value as another member has stamped it; without content: what is left of one.
@@ -72,7 +74,8 @@ pub(crate) struct Stamped<'a> {
 impl Record {
     pub fn new(new: NewValue<'_>) -> Record {
         let settled = new.time.saturating_sub(nanos(MAX_LEASE));
-        let fence_epoch = new.lock.as_ref().map(|lock| lock.fence).filter(|fence| *fence > settled);
+        let fence = new.lock.as_ref().map_or(0, |lock| lock.fence);
+        let fence_epoch = Some(fence.max(new.after)).filter(|fence| *fence > settled);
         let large = new.content.large.cloned();
         let inline = if large.is_some() { &[][..] } else { new.content.bytes };
         let rare = Rare { lock: new.lock, minor: None, fence_epoch, large, dead: false };

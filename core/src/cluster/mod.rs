@@ -137,14 +137,8 @@ impl Cluster {
     }
 
     fn carry_out(&self, todo: Todo) {
-        for incarnation in todo.end_locks {
-            match incarnation == self.table.member.incarnation {
-                true => self.table.lose_own_locks(),
-                false => self.table.end_locks_of(incarnation),
-            }
-        }
-        for incarnation in todo.revive_locks {
-            self.table.revive_locks_of(incarnation);
+        if todo.lose_locks {
+            self.table.lose_own_locks();
         }
         for (place, effects) in todo.follow_ups {
             self.table.follow_up(place, effects);

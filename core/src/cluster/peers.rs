@@ -267,10 +267,11 @@ impl State {
                 peer.freed = freed;
                 peer.member.set_until(if freed { 0 } else { u64::MAX });
                 let incarnation = peer.member.incarnation;
-                match freed {
-                    true => todo.end_locks.push(incarnation),
-                    false => todo.revive_locks.push(incarnation),
-                }
+                // At once: whoever is granted a lock next, it must not be one that counts again.
+                todo.follow_ups.extend(match freed {
+                    true => cx.table.end_locks_of(incarnation),
+                    false => cx.table.revive_locks_of(incarnation),
+                });
             }
             let state = peer.state();
             if peer.shown != Some(state) {
@@ -298,7 +299,7 @@ impl State {
             let is_silent = now.saturating_sub(*since) >= cx.settings.patience();
             if is_silent {
                 member.set_until(0);
-                todo.end_locks.push(member.incarnation);
+                todo.follow_ups.extend(cx.table.end_locks_of(member.incarnation));
             }
             !is_silent
         });
@@ -394,7 +395,7 @@ impl State {
 
     fn lose_own_locks(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
         self.lost_until = cx.table.member.until();
-        todo.end_locks.push(cx.table.member.incarnation);
+        todo.lose_locks = true;
     }
 
     /// Dials again who should be there, and forgets who has been away for too long.

@@ -50,8 +50,8 @@ impl Cx<'_> {
 /// What is to be done once the lock of the state is released, in this order.
 #[derive(Default)]
 pub(crate) struct Todo {
-    pub end_locks: Vec<u128>,
-    pub revive_locks: Vec<u128>,
+    /// This member's own locks are lost.
+    pub lose_locks: bool,
     pub follow_ups: Vec<(usize, Effects)>,
     pub outcomes: Vec<Arc<Outcome>>,
     pub events: Vec<Event>,

@@ -76,33 +76,39 @@ impl Table {
         self.slots.iter().flat_map(of).collect()
     }
 
-    /// Ends the locks of a member that is not there any more; its `until` was set before.
-    pub fn end_locks_of(&self, incarnation: u128) {
-        for record in self.locked_by(incarnation, LockState::Held) {
+    /// Ends the locks of a member that is not there any more; its `until` was set before. What follows is
+    /// left to the caller, who holds a lock of its own.
+    pub fn end_locks_of(&self, incarnation: u128) -> Vec<(usize, Effects)> {
+        let held = self.locked_by(incarnation, LockState::Held).into_iter();
+        let ended = held.map(|record| {
             self.change_known(&record, |shard, hash, record, cx, fx| {
                 if record.held_until() <= cx.now.mono {
                     shard.lapse(hash, record, cx, fx);
                 }
-            });
-        }
+            })
+        });
+        ended.collect()
     }
 
     /// Believes again in the locks of a member that has come back.
-    pub fn revive_locks_of(&self, incarnation: u128) {
-        for record in self.locked_by(incarnation, LockState::Lapsed) {
+    pub fn revive_locks_of(&self, incarnation: u128) -> Vec<(usize, Effects)> {
+        let lapsed = self.locked_by(incarnation, LockState::Lapsed).into_iter();
+        let revived = lapsed.map(|record| {
             self.change_known(&record, |shard, hash, record, cx, fx| {
                 shard.revive(hash, record, cx, fx);
-            });
-        }
+            })
+        });
+        revived.collect()
     }
 
     fn change_known(
         &self,
         seen: &Record,
         change: impl FnOnce(&mut Shard, u64, Record, &Context<'_>, &mut Effects),
-    ) {
+    ) -> (usize, Effects) {
         let hash = self.hash(seen.key());
-        self.change(Table::place(hash), true, |shard, cx, fx| {
+        let place = Table::place(hash);
+        let ((), fx) = self.change_quietly(place, true, |shard, cx, fx| {
             let at = shard.target(hash, seen.key());
             let same = |record: &&Record| {
                 record.lock().map(|lock| lock.rank()) == seen.lock().map(|lock| lock.rank())
@@ -111,15 +117,17 @@ impl Table {
                 change(shard, hash, record.clone(), &Context { local: false, ..*cx }, fx);
             }
         });
+        (place, fx)
     }
 
     /// Gives up all locks of this member; nobody shall count on them again.
     pub fn lose_own_locks(&self) {
         for record in self.locked_by(self.member.incarnation, LockState::Held) {
-            self.change_known(&record, |shard, hash, record, cx, fx| {
+            let (place, fx) = self.change_known(&record, |shard, hash, record, cx, fx| {
                 let cx = &Context { local: true, ..*cx };
                 shard.end_lock(hash, record, LockState::Released, cx, fx);
             });
+            self.follow_up(place, fx);
         }
     }
 

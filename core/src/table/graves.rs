@@ -123,7 +123,7 @@ impl Shard {
                 return;
             }
             let time = self.mint(Some(record), &cx);
-            let fence = lock.as_ref().map(|lock| lock.fence);
+            let fence = lock.as_ref().map(|lock| lock.fence).max(Some(record.epoch()));
             Record::tombstone(record.key(), time, fence, cx.member.clone(), lock)
         } else {
             match lock {

@@ -13,7 +13,7 @@ SIZE = max(6, len(LANGUAGES))
 FAILURE = 1000
 # As many must be well and synced before the next torment.
 WELL = SIZE - 2
-PUT_KEYS, MIXED_KEYS, LOCK_KEYS = 40, 20, 8
+PUT_KEYS, MIXED_KEYS, LOCK_KEYS = 40, 20, 12
 
 
 class Seat:
@@ -27,7 +27,9 @@ class Seat:
         )
         self.chance = random.Random(f"{SEED} {number}")
         self.member, self.synced = None, threading.Event()
-        self.thread = threading.Thread(target=self.work, daemon=True)
+        # One takes locks and may wait long for them; the other never waits for anybody.
+        works = (self.locks, self.writes)
+        self.threads = [threading.Thread(target=self.work, args=(work,), daemon=True) for work in works]
 
     def start(self):
         peers = [seat.listen for seat in self.chaos.seats if seat is not self]
@@ -37,14 +39,14 @@ class Seat:
         self.member = member.wait_started()
         member.killed = False
 
-    def work(self):
+    def work(self, step):
         while not self.chaos.over.is_set():
             member = self.member
             try:
                 if not self.synced.is_set():
                     member.synced()
                     self.synced.set()
-                self.step(member)
+                step(member)
             except Gone:
                 # Until the next process sits here.
                 self.chaos.over.wait(0.05)
@@ -57,23 +59,24 @@ class Seat:
                 self.chaos.wrong(str(error))
                 return
 
-    def step(self, member):
+    def locks(self, member):
+        self.lock(member, f"lock:{self.chance.randrange(LOCK_KEYS)}")
+
+    def writes(self, member):
         chance = self.chance
         kind = chance.random()
-        if kind < 0.4:
+        if kind < 0.6:
             self.put(member, f"put:{chance.randrange(PUT_KEYS)}")
-        elif kind < 0.6:
+        elif kind < 0.95:
             key = f"mixed:{chance.randrange(MIXED_KEYS)}"
             if chance.random() < 0.5:
                 member.call("put", key, self.chaos.value())
             else:
                 member.call("delete", key)
-        elif kind < 0.97:
-            self.lock(member, f"lock:{chance.randrange(LOCK_KEYS)}")
         else:
             member.call(chance.choice(["members", "digest", "stats", "endpoints"]))
-        if chance.random() < 0.2:
-            time.sleep(chance.uniform(0, 0.02))
+        if chance.random() < 0.5:
+            time.sleep(chance.uniform(0, 0.01))
 
     def put(self, member, key):
         value = self.chaos.value()
@@ -83,7 +86,8 @@ class Seat:
 
     def lock(self, member, key):
         owner = f"{self.node}-{self.chaos.value()}"
-        answer = member.full("lock", key, owner=owner, wait=self.chance.choice([0, 50, 2000]))
+        wait = self.chance.choice([0, 50, 2000])
+        answer = member.full("lock", key, beside=True, owner=owner, wait=wait)
         if answer["ok"] is None:
             member.call("put", key, "first")
             return
@@ -180,7 +184,8 @@ class Chaos:
         for n in range(LOCK_KEYS):
             members[0].call("put", f"lock:{n}", "first")
         for seat in self.seats:
-            seat.thread.start()
+            for thread in seat.threads:
+                thread.start()
         end = time.monotonic() + SECONDS
         busy = {}
         while time.monotonic() < end and not self.errors:
@@ -194,7 +199,7 @@ class Chaos:
                 busy[seat] = threading.Thread(target=self.guarded, args=(seat,), daemon=True)
                 busy[seat].start()
         self.over.set()
-        for thread in [*busy.values(), *(seat.thread for seat in self.seats)]:
+        for thread in [*busy.values(), *(thread for seat in self.seats for thread in seat.threads)]:
             thread.join(200)
             check(not thread.is_alive(), "somebody hangs")
         check(not self.errors, lambda: "; ".join(self.errors[:3]))

@@ -155,9 +155,12 @@ impl World {
             let lost = guarded.guard.is_lost();
             if told != u32::from(lost) {
                 let key = &guarded.key;
-                return Err(format!("Exclusion: guard of {key} on m{at}: lost {lost}, told {told}"));
+                return Err(format!(
+                    "Exclusion: guard of {key} on m{at}: lost {lost}, told {told}"
+                ));
             }
-            let holds = lock.as_ref().is_some_and(|lock| lock.held && lock.fence == guarded.guard.fence());
+            let holds =
+                lock.as_ref().is_some_and(|lock| lock.held && lock.fence == guarded.guard.fence());
             if lost || holds {
                 guarded.doubt = None;
                 continue;
@@ -229,7 +232,8 @@ impl World {
                 double = Some((other, theirs));
                 break;
             }
-            let granted_by_other = own.lock.as_ref().is_some_and(|lock| lock.grantor == incarnation);
+            let granted_by_other =
+                own.lock.as_ref().is_some_and(|lock| lock.grantor == incarnation);
             let over = |own: &Dumped, theirs: &Dumped| match (&own.lock, &theirs.lock) {
                 (Some(own), Some(theirs)) => {
                     (own.fence, own.grantor) == (theirs.fence, theirs.grantor) && !theirs.held

@@ -264,7 +264,7 @@ impl World {
         let timeout = self.plan.settings.failure_timeout;
         for at in self.running() {
             // Word of what the one before did goes round first.
-            self.run_until(self.now + timeout / 2)?;
+            self.until_agreed(60 * timeout)?;
             self.machines[at].set_clock(self.now);
             let Some(member) = self.machines[at].member.as_mut() else { continue };
             let kv = member.registry.clone();
@@ -298,7 +298,8 @@ impl World {
 
     /// Everyone knows what is gone, so nobody needs to remember it.
     fn graves_are_gone(&mut self) -> Step {
-        let recent = EPOCH + self.now - 2 * self.plan.settings.forget_after - self.plan.settings.clock_bound;
+        let recent =
+            EPOCH + self.now - 2 * self.plan.settings.forget_after - self.plan.settings.clock_bound;
         for (at, dump) in self.dumps() {
             let old = |dumped: &&Dumped| {
                 let newer = dumped.exp != u64::MAX && dumped.exp > recent;
