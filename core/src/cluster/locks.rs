@@ -667,7 +667,7 @@ fn answer_to(cx: &Cx<'_>, ask: &LockAsk, term: Term, answer: &LockAnswer) -> Vec
     if let (LockAnswer::Granted { .. }, Some(known)) = (answer, cx.table.known(&ask.key)) {
         // What was put under the lock before this one may still be on its way to the asker.
         if known.stamp().is_some_and(|stamp| stamp_hash(stamp) != ask.value) {
-            value.push_value(&known, cx.now);
+            value.push(&known, cx.now);
         }
     }
     cx.writer().lock_answer(ask.id, (ask.attempt, term), answer, &value)

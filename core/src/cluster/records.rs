@@ -54,15 +54,6 @@ impl Batch {
     }
 
     pub fn push(&mut self, record: &Record, now: Now) {
-        self.push_with(record, record.lock(), now);
-    }
-
-    /// Without its lock.
-    pub fn push_value(&mut self, record: &Record, now: Now) {
-        self.push_with(record, None, now);
-    }
-
-    fn push_with(&mut self, record: &Record, lock: Option<&LockRegister>, now: Now) {
         self.count += 1;
         let start = self.body.0.len();
         let stamp = record.stamp();
@@ -73,7 +64,7 @@ impl Batch {
         let mut flag = |bit: u8, on: bool| flags |= if on { bit } else { 0 };
         flag(HAS_VALUE, stamp.is_some());
         flag(HAS_CONTENT, content.is_some());
-        flag(HAS_LOCK, lock.is_some());
+        flag(HAS_LOCK, record.lock().is_some());
         flag(HAS_MINOR, stamp.is_some_and(|stamp| stamp.minor.is_some()));
         flag(DEAD, stamp.is_some_and(|stamp| stamp.dead));
         flag(HAS_EXP, record.exp() != NEVER);
@@ -95,7 +86,7 @@ impl Batch {
                 self.body.block(content);
             }
         }
-        if let Some(lock) = lock {
+        if let Some(lock) = record.lock() {
             self.push_lock(lock, now);
         }
         let length = self.body.0.len() - start;
