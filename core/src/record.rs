@@ -99,6 +99,15 @@ impl Record {
         Record::build(0, NEVER, writer, rare.boxed(), key, &[])
     }
 
+    /// When there was a value last, as far as this record tells; all members see the same.
+    #[cfg(any(feature = "cluster", test))]
+    pub fn ended_at(&self) -> u64 {
+        let Some(stamp) = self.stamp() else { return self.lock().map_or(0, |lock| lock.fence) };
+        let written = stamp.time.max(stamp.minor.map_or(0, |minor| minor.clock));
+        let expired = if stamp.dead || self.exp() == NEVER { 0 } else { self.exp() };
+        written.max(expired)
+    }
+
     /// What is left once the value has expired.
     pub fn faded(&self) -> Record {
         let header = &self.0.header.header;

@@ -45,6 +45,8 @@ pub(crate) struct Peer {
     pub freed: bool,
     /// When both tables were last known to be equal: on the monotonic and the wall clock.
     pub agreed: Option<(u64, u64)>,
+    /// When it was known to be so, at some distance from each other, the first before all that matters.
+    agreements: VecDeque<u64>,
     pub differs_since: Option<u64>,
     /// Something of it was missed.
     pub missed: bool,
@@ -79,6 +81,7 @@ impl Peer {
             live: false,
             freed,
             agreed: None,
+            agreements: VecDeque::new(),
             differs_since: None,
             missed: true,
             next_repair: 0,
@@ -96,6 +99,24 @@ impl Peer {
             Peer { synced: true, .. } => MemberState::Live,
             _ => MemberState::Joining,
         }
+    }
+
+    /// Both tables are equal now.
+    fn agree(&mut self, mono: u64, wall: u64, age: u64) {
+        self.agreed = Some((mono, wall));
+        if self.agreements.back().is_none_or(|last| mono.saturating_sub(*last) >= age / 8) {
+            self.agreements.push_back(mono);
+        }
+        let before = mono.saturating_sub(age);
+        while self.agreements.get(1).is_some_and(|second| *second <= before) {
+            self.agreements.pop_front();
+        }
+    }
+
+    /// The last time when both tables were equal that is so long ago; what was said before it is over.
+    pub fn agreed_then(&self, now: u64, age: u64) -> u64 {
+        let then = self.agreements.iter().rev().find(|at| **at <= now.saturating_sub(age));
+        then.copied().unwrap_or_default()
     }
 
     /// Records it has announced and this member has not applied.
@@ -199,7 +220,7 @@ impl State {
         (peer.sent_before, peer.sent) = (peer.sent, beat.sent.max(peer.sent));
         peer.root = Some(beat.root);
         if beat.root == root {
-            peer.agreed = Some((now, cx.now.wall));
+            peer.agree(now, cx.now.wall, cx.settings.max_message_age);
             (peer.differs_since, peer.back_off) = (None, 0);
             // Whatever it has told is in both.
             peer.next = Some(peer.next.unwrap_or(1).max(beat.sent + 1));

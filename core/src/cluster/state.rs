@@ -13,6 +13,7 @@ use super::wire::{Header, Writer};
 use crate::clock::Now;
 use crate::sync::atomic::AtomicU64;
 use crate::table::Table;
+use crate::table::graves::Forgettable;
 use crate::table::mutation::{Effects, Outcome};
 use crate::table::replication::Replication;
 use crate::watch::Event;
@@ -126,10 +127,6 @@ impl State {
         self.beat(cx, todo);
     }
 
-    pub fn is_rejected(&self) -> bool {
-        self.admission == Admission::Rejected
-    }
-
     /// Whether the name is free: asked of whoever is there.
     fn look_at_admission(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
         let now = cx.now.mono;
@@ -188,9 +185,14 @@ impl State {
         }
         self.forgot_at = now;
         let others = self.peers.all.values().filter(|peer| !peer.left);
-        let agreed = others.map(|peer| peer.agreed.map_or(0, |(mono, _)| mono)).min();
-        let agreed = agreed.unwrap_or(now).saturating_sub(settings.forget_after);
-        let before = agreed.max(now.saturating_sub(settings.remember));
-        cx.table.forget(before, 4096);
+        let dug = others.map(|peer| peer.agreed_then(now, settings.max_message_age)).min();
+        // As the lower median of all sees it: members forget together.
+        let wall = cx.now.wall.saturating_add_signed(self.peers.clock_offset.saturating_neg());
+        let what = Forgettable {
+            ended: wall.saturating_sub(settings.forget_after),
+            dug: dug.unwrap_or(now),
+            ended_long_ago: wall.saturating_sub(settings.remember),
+        };
+        cx.table.forget(what, 4096);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::access::{check_absent, check_fence, check_version, expiry_at};
+use super::graves::Forgettable;
 use super::merge::Delta;
 use super::mutation::{Applied, Effects, LockRequest, Mutation};
 use super::replication::bucket_of;
@@ -197,11 +198,11 @@ impl Table {
         Ok(None)
     }
 
-    /// Forgets graves dug before this time of the monotonic clock, so many of each shard at most.
-    pub fn forget(&self, before: u64, budget: usize) {
+    /// Forgets graves that are not needed any more, so many of each shard at most.
+    pub fn forget(&self, what: Forgettable, budget: usize) {
         for place in 0..SHARDS {
             if self.slots[place].shard.read().graves.len() > 0 {
-                self.change(place, true, |shard, cx, _| shard.forget(before, budget, cx));
+                self.change(place, true, |shard, cx, _| shard.forget(what, budget, cx));
             }
         }
     }
