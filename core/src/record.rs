@@ -99,13 +99,17 @@ impl Record {
         Record::build(0, NEVER, writer, rare.boxed(), key, &[])
     }
 
-    /// When there was a value last, as far as this record tells; all members see the same.
-    #[cfg(any(feature = "cluster", test))]
+    /// When there was a value last, as far as this record tells; all members see the same. One written under
+    /// a lock lasts until a write that knows nothing of that lock outweighs it, too.
     pub fn ended_at(&self) -> u64 {
         let Some(stamp) = self.stamp() else { return self.lock().map_or(0, |lock| lock.fence) };
         let written = stamp.time.max(stamp.minor.map_or(0, |minor| minor.clock));
         let expired = if stamp.dead || self.exp() == NEVER { 0 } else { self.exp() };
-        written.max(expired)
+        let outweighed = match stamp.epoch > stamp.time.saturating_sub(nanos(MAX_LEASE)) {
+            true => stamp.epoch.saturating_add(nanos(MAX_LEASE)),
+            false => 0,
+        };
+        written.max(expired).max(outweighed)
     }
 
     /// What is left once the value has expired.

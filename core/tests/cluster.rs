@@ -90,20 +90,3 @@ fn whoever_has_the_lock_sees_what_was_put_under_the_one_before() {
         until("none is lost", || kv.get("n").unwrap().unwrap().as_int() == Some(3 * EACH));
     }
 }
-
-#[test]
-fn a_sync_under_the_name_of_a_live_member_fails() {
-    let a = member("namesakes", "same", &[]);
-    let options = || {
-        let options = Options::unnamed().node("same").cluster("namesakes");
-        options.peers(a.endpoints().unwrap()).failure_timeout(Duration::from_millis(300))
-    };
-    assert_eq!(Registry::start(options()).unwrap_err().kind(), minikv::ErrorKind::Cluster);
-    let b = Registry::start_now(options()).unwrap();
-    let refused = b.wait_synced(LONG).unwrap_err();
-    assert_eq!(refused.kind(), minikv::ErrorKind::Cluster);
-    a.stop();
-    let c = Registry::start_now(options().peers(b.endpoints().unwrap())).unwrap();
-    b.stop();
-    c.wait_synced(LONG).unwrap();
-}

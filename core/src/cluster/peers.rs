@@ -43,6 +43,8 @@ pub(crate) struct Peer {
     pub live: bool,
     /// It has been silent for so long that it does not believe in its locks any more.
     pub freed: bool,
+    /// What it says of itself: everyone it remembers had all that had ended before this time.
+    pub settled: u64,
     /// When both tables were last known to be equal: on the monotonic and the wall clock.
     pub agreed: Option<(u64, u64)>,
     /// When it was known to be so, at some distance from each other, the first before all that matters.
@@ -80,6 +82,7 @@ impl Peer {
             root: None,
             live: false,
             freed,
+            settled: 0,
             agreed: None,
             agreements: VecDeque::new(),
             differs_since: None,
@@ -146,6 +149,8 @@ pub(crate) struct Peers {
     pub beat_now: bool,
     /// How far this member's clock is from the lower median of all, in nanoseconds.
     pub clock_offset: i64,
+    /// Others know them and this member has not met them; when it tried last.
+    unmet: BTreeMap<u128, u64>,
     /// Named in records and never heard, and since when: many died before this member came.
     strangers: Vec<(Arc<Member>, u64)>,
 }
@@ -157,6 +162,13 @@ impl Peers {
 
     pub fn get_live(&self, incarnation: u128) -> Option<&Peer> {
         self.all.get(&incarnation).filter(|peer| peer.live)
+    }
+
+    /// One of those that are there, each in its turn.
+    fn friend(&self) -> Option<(u128, Vec<String>)> {
+        let live = self.live().count().max(1);
+        let peer = self.live().nth(self.beat as usize % live)?;
+        Some((peer.member.incarnation, peer.endpoints.clone()))
     }
 
     fn sent_at(&self, number: u64) -> Option<u64> {
@@ -201,6 +213,11 @@ impl State {
         peer.heard_at = now;
         peer.unlinked = false;
         (peer.endpoints, peer.admitted) = (beat.endpoints, beat.admitted);
+        peer.settled = beat.settled;
+        if let Some((member, endpoints)) = beat.friend {
+            self.meet(cx, member, endpoints, todo);
+        }
+        let Some(peer) = self.peers.all.get_mut(&header.from) else { return };
         if peer.synced != beat.synced {
             peer.synced = beat.synced;
             self.peers.beat_now = true;
@@ -229,6 +246,27 @@ impl State {
             peer.differs_since = Some(now);
         }
         self.look_at_members(cx, todo);
+    }
+
+    /// Dials a member that another one knows and this one does not: the engine tries that only once.
+    fn meet(&mut self, cx: &Cx<'_>, member: u128, endpoints: Vec<String>, todo: &mut Todo) {
+        let (now, pause) = (cx.now.mono, cx.settings.failure_timeout);
+        if member == cx.own() || self.peers.all.contains_key(&member) {
+            self.peers.unmet.remove(&member);
+            return;
+        }
+        self.peers.unmet.retain(|_, tried| now.saturating_sub(*tried) <= 8 * pause);
+        match self.peers.unmet.get_mut(&member) {
+            // Links that are just being made need a moment.
+            None => {
+                self.peers.unmet.insert(member, now);
+            }
+            Some(tried) if now.saturating_sub(*tried) >= pause => {
+                *tried = now;
+                todo.dials.push(endpoints);
+            }
+            Some(_) => {}
+        }
     }
 
     pub fn on_bye(&mut self, cx: &Cx<'_>, from: u128, todo: &mut Todo) {
@@ -387,6 +425,8 @@ impl State {
             root: cx.replication.root(),
             entries: cx.table.known_len() as u64,
             heard: heard.map(|peer| (peer.member.incarnation, peer.beat)).collect(),
+            settled: self.settled(cx),
+            friend: self.peers.friend(),
         };
         todo.everyone(cx.writer().heartbeat(&beat));
     }

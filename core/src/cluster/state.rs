@@ -184,15 +184,36 @@ impl State {
             return;
         }
         self.forgot_at = now;
+        cx.table.forget(self.forgettable(cx), 4096);
+    }
+
+    /// Until when everyone this member remembers is known to have had everything, on the monotonic clock.
+    fn settled_mono(&self, cx: &Cx<'_>) -> u64 {
+        let (now, age) = (cx.now.mono, cx.settings.max_message_age);
         let others = self.peers.all.values().filter(|peer| !peer.left);
-        let dug = others.map(|peer| peer.agreed_then(now, settings.max_message_age)).min();
-        // As the lower median of all sees it: members forget together.
-        let wall = cx.now.wall.saturating_add_signed(self.peers.clock_offset.saturating_neg());
-        let what = Forgettable {
-            ended: wall.saturating_sub(settings.forget_after),
-            dug: dug.unwrap_or(now),
+        others.map(|peer| peer.agreed_then(now, age)).min().unwrap_or(now)
+    }
+
+    /// The same, on the wall clock.
+    pub fn settled(&self, cx: &Cx<'_>) -> u64 {
+        let ago = cx.now.mono.saturating_sub(self.settled_mono(cx));
+        self.common_wall(cx).saturating_sub(ago)
+    }
+
+    /// The wall clock as the lower median of all sees it.
+    fn common_wall(&self, cx: &Cx<'_>) -> u64 {
+        cx.now.wall.saturating_add_signed(self.peers.clock_offset.saturating_neg())
+    }
+
+    pub fn forgettable(&self, cx: &Cx<'_>) -> Forgettable {
+        let (wall, settings) = (self.common_wall(cx), cx.settings);
+        // Somebody may be remembered by another member only.
+        let settled = self.peers.live().map(|peer| peer.settled).min().unwrap_or(wall);
+        let settled = settled.saturating_sub(settings.clock_bound);
+        Forgettable {
+            ended: wall.saturating_sub(settings.forget_after).min(settled),
+            dug: self.settled_mono(cx),
             ended_long_ago: wall.saturating_sub(settings.remember),
-        };
-        cx.table.forget(what, 4096);
+        }
     }
 }

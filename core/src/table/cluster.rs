@@ -242,7 +242,6 @@ pub(crate) struct DumpedLock {
     pub owner: Option<String>,
     /// In this member's own eyes, now.
     pub held: bool,
-    pub lease_end: u64,
 }
 
 #[cfg(any(test, feature = "__fuzz"))]
@@ -256,7 +255,6 @@ impl Dumped {
             member: lock.member.incarnation,
             owner: lock.owner.as_deref().map(str::to_owned),
             held: lock.is_held(now),
-            lease_end: lock.lease_end,
         });
         let content = lives.then(|| record.encoded().to_vec());
         let (key, stamp, exp) = (record.key().to_vec(), record.stamp(), record.exp());

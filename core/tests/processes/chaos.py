@@ -124,7 +124,7 @@ class Hold:
         return max(self.sure, default=0)
 
     def __repr__(self):
-        times = f"asked {self.asked} got {self.got} sure until {self.last_sure()}"
+        times = f"asked {self.asked} got {self.got} sure at {self.sure}"
         return f"{self.member} fence {self.fence} {times} {self.lost}"
 
 
@@ -147,15 +147,25 @@ class Chaos:
         with self.lock:
             self.errors.append(what)
 
+    def note(self, what, member):
+        with self.lock:
+            self.torments.append((time.monotonic_ns(), what, member))
+
+    def around(self, *holds):
+        """What was done to whom while they held."""
+        since = min(hold.asked for hold in holds) - 8 * 10**9
+        until = max(max(hold.last_sure(), hold.got) for hold in holds) + 10**9
+        return "; ".join(f"{at} {what} {member}" for at, what, member in self.torments if since < at < until)
+
     def torment(self, seat):
         member, chance = seat.member, self.chance
         how = chance.choice(["kill", "freeze", "freeze", "kill frozen", "stop", "input"])
-        began = time.monotonic_ns()
-        self.torments.append((began, how, member))
+        self.note(how, member)
         if how == "freeze":
             member.freeze()
             self.over.wait(chance.choice([0.1, 0.4, 0.9, 1.5, 2.5, 4]))
             member.thaw()
+            self.note("thawed", member)
             return
         seat.synced.clear()
         member.killed = how.startswith("kill")
@@ -171,8 +181,10 @@ class Chaos:
             member.killed = True
             member.end_of_input()
             member.ended("the end of its input")
+        self.note("gone", member)
         self.over.wait(chance.choice([0, 0, 0.5, 2]))
         seat.start()
+        self.note("back", seat.member)
 
     def run(self):
         in_parallel(*(seat.start for seat in self.seats))
@@ -238,14 +250,14 @@ def chaos(cluster):
     torture = Chaos(cluster)
     torture.run()
     members = [seat.member for seat in torture.seats]
-    hows = [how for _, how, _ in torture.torments]
+    hows = [how for _, how, _ in torture.torments if how not in ("thawed", "gone", "back")]
     counts = ", ".join(f"{hows.count(how)} × {how}" for how in sorted(set(hows)))
     print(f"       {len(torture.puts)} puts, {len(torture.holds)} locks, {counts}")
     check(torture.holds and torture.puts, "nothing was done")
     all_live(members)
     converged(members)
     overlaps = exclusive(torture.holds)
-    check(not overlaps, lambda: f"{len(overlaps)} locks held by two at a time: {overlaps[0]}; {torture.torments[-12:]}")
+    check(not overlaps, lambda: f"{len(overlaps)} locks held by two: {overlaps[0]}: {torture.around(*overlaps[0])}")
     # What a process put that was not killed is never older than what stands.
     stands = dump(members[0], "put:")
     for member, key, value, at in torture.puts:
