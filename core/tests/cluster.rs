@@ -82,4 +82,25 @@ fn a_sync_under_the_name_of_a_live_member_fails() {
     let c = Registry::start_now(options().peers(b.endpoints().unwrap())).unwrap();
     b.stop();
     c.wait_synced(LONG).unwrap();
+fn whoever_has_the_lock_sees_what_was_put_under_the_one_before() {
+    const EACH: i64 = 300;
+    let a = member("counting", "a", &[]);
+    let b = member("counting", "b", &[&a]);
+    let c = member("counting", "c", &[&a, &b]);
+    a.put("n", 0).unwrap();
+    until("all have it", || b.get("n").unwrap().is_some() && c.get("n").unwrap().is_some());
+    std::thread::scope(|scope| {
+        for kv in [&a, &b, &c] {
+            scope.spawn(move || {
+                for _ in 0..EACH {
+                    let entry = kv.lock_with("n", LockOptions::new().wait(LONG)).unwrap().unwrap();
+                    kv.put("n", entry.as_int().unwrap() + 1).unwrap();
+                    kv.unlock("n").unwrap();
+                }
+            });
+        }
+    });
+    for kv in [&a, &b, &c] {
+        until("none is lost", || kv.get("n").unwrap().unwrap().as_int() == Some(3 * EACH));
+    }
 }

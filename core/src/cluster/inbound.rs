@@ -81,10 +81,17 @@ impl Cluster {
                     state.on_term_answer(cx, from, term, promised, todo);
                 });
             }
-            Body::LockAsk(ask) => {
+            Body::LockAsk { ask, records } => {
+                if !self.is_too_old(header) {
+                    self.apply(records)?;
+                }
                 self.with_state(|state, cx, todo| state.on_lock_ask(cx, from, ask, todo));
             }
-            Body::LockAnswer { id, attempt, term, answer } => {
+            Body::LockAnswer { id, attempt, term, answer, records } => {
+                // Whoever has the lock has what was put under the one before it.
+                if !self.is_too_old(header) {
+                    self.apply(records)?;
+                }
                 self.with_state(|state, cx, todo| {
                     state.on_lock_answer(cx, from, id, (attempt, term), answer, todo);
                 });

@@ -10,11 +10,14 @@ use super::state::{Cx, State, Todo};
 use super::wire::{LockAnswer, LockAsk, Term};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::{Holder, LockState, NEVER};
+use crate::record::Record;
+use crate::stamp::Stamp;
 use crate::sync::Mutex;
 use crate::table::locked_by;
 use crate::table::mutation::{
     Action, Applied, Asker, Granted, LockRequest, Mutation, Outcome, Wait,
 };
+use crate::table::replication::stamp_hash;
 
 /// A lock that somebody here wants.
 pub(crate) struct Ask {
@@ -166,6 +169,16 @@ impl State {
                 let own = cx.own();
                 let released = lock.filter(|lock| lock.member.incarnation == own);
                 let released = released.is_some_and(|lock| lock.state == LockState::Released);
+                let stamp = known.as_ref().and_then(Record::stamp);
+                let mut news = Batch::default();
+                let recent =
+                    |stamp: Stamp| stamp.time.saturating_add(cx.settings.patience()) > cx.now.wall;
+                if let Some(known) =
+                    known.as_ref().filter(|_| released && stamp.is_some_and(recent))
+                {
+                    // What was put under it may come later still, and somebody else get the lock before.
+                    news.push(known, cx.now);
+                }
                 let wait = match ask.deadline {
                     NEVER => NEVER,
                     deadline => deadline.saturating_sub(cx.now.mono),
@@ -178,10 +191,11 @@ impl State {
                     renews: ask.request.fence.filter(|_| ask.request.renewal),
                     floor: lock.map_or(0, |lock| lock.fence),
                     released,
+                    value: stamp.map_or(0, stamp_hash),
                     lease: ask.request.grant.lease,
                     wait,
                 };
-                todo.member(other, cx.writer().lock_ask(&message));
+                todo.member(other, cx.writer().lock_ask(&message, &news));
             }
             None => ask.stage = Stage::Idle,
         }
@@ -303,8 +317,7 @@ impl State {
                 request.heard_at = now;
                 match (&request.answer, self.locks.term) {
                     (Some(answer), Some(term)) => {
-                        let attempt = request.ask.attempt;
-                        todo.member(from, cx.writer().lock_answer(ask.id, attempt, term, answer));
+                        todo.member(from, answer_to(cx, &request.ask, term, answer));
                     }
                     // A lease is counted from the last time it was asked for before it was granted.
                     _ => request.ask.attempt = request.ask.attempt.max(ask.attempt),
@@ -410,7 +423,7 @@ impl State {
             _ => LockAnswer::Lost,
         };
         request.queued = false;
-        todo.member(from, cx.writer().lock_answer(id, request.ask.attempt, term, &answer));
+        todo.member(from, answer_to(cx, &request.ask, term, &answer));
         request.answer = Some(answer);
     }
 
@@ -554,11 +567,8 @@ impl State {
             for record in cx.table.locked_by(cx.own(), LockState::Held) {
                 let believed = record.held_until() > cx.now.mono;
                 if let Some(lock) = record.lock().filter(|_| believed) {
-                    let only = crate::record::Record::lock_only(
-                        record.key(),
-                        cx.table.member.clone(),
-                        lock.clone(),
-                    );
+                    let only =
+                        Record::lock_only(record.key(), cx.table.member.clone(), lock.clone());
                     locks.push(&only, cx.now);
                 }
             }
@@ -650,6 +660,17 @@ impl State {
         }
         self.locks.requests.clear();
     }
+}
+
+fn answer_to(cx: &Cx<'_>, ask: &LockAsk, term: Term, answer: &LockAnswer) -> Vec<u8> {
+    let mut value = Batch::default();
+    if let (LockAnswer::Granted { .. }, Some(known)) = (answer, cx.table.known(&ask.key)) {
+        // What was put under the lock before this one may still be on its way to the asker.
+        if known.stamp().is_some_and(|stamp| stamp_hash(stamp) != ask.value) {
+            value.push(&known, cx.now);
+        }
+    }
+    cx.writer().lock_answer(ask.id, (ask.attempt, term), answer, &value)
 }
 
 fn conclude(outcome: Option<Arc<Outcome>>, result: Result<Applied>, todo: &mut Todo) {

@@ -70,6 +70,8 @@ pub(crate) struct LockAsk {
     pub floor: u64,
     /// That was the asker's own lock, which it has given back: word of it may come after this.
     pub released: bool,
+    /// The hash of the stamp of the value that the asker has; 0: it has none.
+    pub value: u64,
     pub lease: Option<u64>,
     /// How long the asker wants to wait, from now on.
     pub wait: u64,
@@ -155,12 +157,16 @@ pub(crate) enum Body<'a> {
         promised: Term,
         records: Records<'a>,
     },
-    LockAsk(LockAsk),
+    LockAsk {
+        ask: LockAsk,
+        records: Records<'a>,
+    },
     LockAnswer {
         id: u64,
         attempt: u64,
         term: Term,
         answer: LockAnswer,
+        records: Records<'a>,
     },
     /// The asker has no use for the lock (any more); the fence, if it was granted one.
     LockCancel {
@@ -331,7 +337,8 @@ impl Writer {
         out.0
     }
 
-    pub fn lock_ask(&self, ask: &LockAsk) -> Vec<u8> {
+    /// `news`: what the asker has put under its last lock of the key.
+    pub fn lock_ask(&self, ask: &LockAsk, news: &Batch) -> Vec<u8> {
         let mut out = self.start(LOCK_ASK);
         out.number(ask.id);
         out.number(ask.attempt);
@@ -340,12 +347,21 @@ impl Writer {
         write_option(&mut out, ask.renews);
         out.u64(ask.floor);
         out.u8(ask.released.into());
+        out.u64(ask.value);
         write_option(&mut out, ask.lease);
         out.number(ask.wait);
+        news.write(&mut out);
         out.0
     }
 
-    pub fn lock_answer(&self, id: u64, attempt: u64, term: Term, answer: &LockAnswer) -> Vec<u8> {
+    /// `value`: that of the key, if the asker gets the lock and does not have it yet.
+    pub fn lock_answer(
+        &self,
+        id: u64,
+        (attempt, term): (u64, Term),
+        answer: &LockAnswer,
+        value: &Batch,
+    ) -> Vec<u8> {
         let mut out = self.start(LOCK_ANSWER);
         out.number(id);
         out.number(attempt);
@@ -366,6 +382,7 @@ impl Writer {
             }
             LockAnswer::Lost => out.u8(2),
         }
+        value.write(&mut out);
         out.0
     }
 
@@ -488,22 +505,13 @@ fn read_body<'a>(kind: u8, input: &mut Input<'a>) -> Read<Body<'a>> {
             promised: read_term(input)?,
             records: Records::read(input)?,
         },
-        LOCK_ASK => Body::LockAsk(LockAsk {
-            id: input.number()?,
-            attempt: input.number()?,
-            key: read_key(input)?,
-            owner: read_owner(input)?,
-            renews: read_option(input)?,
-            floor: input.u64()?.min(i64::MAX as u64),
-            released: input.u8()? != 0,
-            lease: read_option(input)?,
-            wait: input.number()?,
-        }),
+        LOCK_ASK => Body::LockAsk { ask: read_ask(input)?, records: Records::read(input)? },
         LOCK_ANSWER => Body::LockAnswer {
             id: input.number()?,
             attempt: input.number()?,
             term: read_term(input)?,
             answer: read_answer(input)?,
+            records: Records::read(input)?,
         },
         LOCK_CANCEL => Body::LockCancel { id: input.number()?, fence: read_option(input)? },
         _ => return Err(Garbage("its kind is unknown")),
@@ -564,6 +572,21 @@ fn read_buckets(input: &mut Input<'_>) -> Read<Buckets> {
         buckets.push((bucket, items.collect::<Read<_>>()?));
     }
     Ok(buckets)
+}
+
+fn read_ask(input: &mut Input<'_>) -> Read<LockAsk> {
+    Ok(LockAsk {
+        id: input.number()?,
+        attempt: input.number()?,
+        key: read_key(input)?,
+        owner: read_owner(input)?,
+        renews: read_option(input)?,
+        floor: input.u64()?.min(i64::MAX as u64),
+        released: flag(input)?,
+        value: input.u64()?,
+        lease: read_option(input)?,
+        wait: input.number()?,
+    })
 }
 
 fn read_answer(input: &mut Input<'_>) -> Read<LockAnswer> {
@@ -680,7 +703,7 @@ mod tests {
             let heard = vec![(1, 2); 3];
             let beat = Heartbeat { name: "n".into(), heard, friend, ..Heartbeat::default() };
             let term = Term { clock: 1, coordinator: 2 };
-            let ask = LockAsk { id: 1, attempt: 2, key: b"k".to_vec(), owner: None, renews: None, floor: 3, released: false, lease: Some(4), wait: 5 };
+            let ask = LockAsk { id: 1, attempt: 2, key: b"k".to_vec(), owner: None, renews: None, floor: 3, released: false, value: 6, lease: Some(4), wait: 5 };
             let answer = LockAnswer::Locked { node: "n".into(), owner: Some("o".into()), waited: true };
             let w = writer();
             let messages = [
@@ -692,8 +715,8 @@ mod tests {
                 w.repair_list(1, 0, &[(5, vec![(1, 2)])]),
                 w.repair_records(1, Some(0), true, &[(1, true)], &batch),
                 w.term_answer(term, term, &batch),
-                w.lock_ask(&ask),
-                w.lock_answer(1, 2, term, &answer),
+                w.lock_ask(&ask, &batch),
+                w.lock_answer(1, (2, term), &answer, &batch),
                 noise,
             ];
             for mut message in messages {
@@ -706,6 +729,8 @@ mod tests {
                     Body::Data { records, .. }
                     | Body::SnapshotPart { records, .. }
                     | Body::RepairRecords { records, .. }
+                    | Body::LockAsk { records, .. }
+                    | Body::LockAnswer { records, .. }
                     | Body::TermAnswer { records, .. } => records,
                     _ => continue,
                 };

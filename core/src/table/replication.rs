@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use crate::record::Record;
+use crate::stamp::Stamp;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -165,23 +166,25 @@ pub(crate) fn key_hash(key: &[u8]) -> u64 {
     xxh3_64(key)
 }
 
+/// What members compare of a value: one stamp has one content.
+pub(crate) fn stamp_hash(stamp: Stamp) -> u64 {
+    let mut bytes = [0; 64];
+    bytes[..8].copy_from_slice(&stamp.epoch.to_le_bytes());
+    bytes[8..16].copy_from_slice(&stamp.time.to_le_bytes());
+    bytes[16..32].copy_from_slice(&stamp.writer.to_le_bytes());
+    if let Some(minor) = stamp.minor {
+        bytes[32..40].copy_from_slice(&minor.clock.to_le_bytes());
+        bytes[40..56].copy_from_slice(&minor.member.to_le_bytes());
+        bytes[56] = 1;
+    }
+    bytes[57] = 2 + u8::from(stamp.dead);
+    xxh3_64(&bytes)
+}
+
 /// What members compare of a record: key, stamp and lock. One stamp has one content, so that needs no
 /// look, and a value that has expired counts as long as its stamp is kept: sweeping changes nothing.
 pub(crate) fn record_hash(record: &Record) -> u64 {
-    let mut seed = 0;
-    if let Some(stamp) = record.stamp() {
-        let mut bytes = [0; 64];
-        bytes[..8].copy_from_slice(&stamp.epoch.to_le_bytes());
-        bytes[8..16].copy_from_slice(&stamp.time.to_le_bytes());
-        bytes[16..32].copy_from_slice(&stamp.writer.to_le_bytes());
-        if let Some(minor) = stamp.minor {
-            bytes[32..40].copy_from_slice(&minor.clock.to_le_bytes());
-            bytes[40..56].copy_from_slice(&minor.member.to_le_bytes());
-            bytes[56] = 1;
-        }
-        bytes[57] = 2 + u8::from(stamp.dead);
-        seed = xxh3_64(&bytes);
-    }
+    let mut seed = record.stamp().map_or(0, stamp_hash);
     if let Some(lock) = record.lock() {
         let (fence, grantor, released, sequence) = lock.rank();
         let mut bytes = [0; 33];

@@ -69,14 +69,14 @@ fn describe_body(body: Body<'_>) -> String {
             short(promised.coordinator),
             list(records)
         ),
-        Body::LockAsk(ask) => {
+        Body::LockAsk { ask, .. } => {
             let key = String::from_utf8_lossy(&ask.key);
             format!(
                 "asks for lock {key} ({} attempt {}) as {:?}, renews {:?}, floor {}, lease {:?}, wait {}",
                 ask.id, ask.attempt, ask.owner, ask.renews, ask.floor, ask.lease, ask.wait
             )
         }
-        Body::LockAnswer { id, attempt, term, answer } => {
+        Body::LockAnswer { id, attempt, term, answer, .. } => {
             let (clock, coordinator) = (term.clock, short(term.coordinator));
             format!(
                 "answers lock {id} attempt {attempt} in term {clock} of {coordinator}: {answer:?}"
