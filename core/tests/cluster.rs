@@ -82,6 +82,9 @@ fn a_sync_under_the_name_of_a_live_member_fails() {
     let c = Registry::start_now(options().peers(b.endpoints().unwrap())).unwrap();
     b.stop();
     c.wait_synced(LONG).unwrap();
+}
+
+#[test]
 fn whoever_has_the_lock_sees_what_was_put_under_the_one_before() {
     const EACH: i64 = 300;
     let a = member("counting", "a", &[]);
