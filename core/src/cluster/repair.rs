@@ -1,7 +1,7 @@
 //! Two members compare their tables and exchange what differs: first sums of groups of buckets, then of
 //! buckets, then what lies in the buckets that differ. The one that begins keeps track, the other only answers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::peers::Peer;
 use super::records::Batch;
@@ -177,10 +177,10 @@ impl State {
             self.finish_round(cx, todo);
             return;
         }
-        let wanted: HashSet<usize> = differing.iter().copied().collect();
+        let known = cx.table.known_in_buckets(differing.iter().copied());
         let mut buckets: BTreeMap<usize, Vec<(u64, u64)>> =
             differing.into_iter().map(|bucket| (bucket, Vec::new())).collect();
-        for record in cx.table.known_in_buckets(&wanted) {
+        for record in known {
             let key = key_hash(record.key());
             let items = buckets.entry(bucket_of(record.tag())).or_default();
             items.push((key, record_hash(&record)));
@@ -214,10 +214,9 @@ impl State {
         buckets: &[(u16, Vec<(u64, u64)>)],
         todo: &mut Todo,
     ) {
-        let wanted: HashSet<usize> =
-            buckets.iter().map(|(bucket, _)| usize::from(*bucket)).collect();
+        let wanted = buckets.iter().map(|(bucket, _)| usize::from(*bucket));
         let mut own: BTreeMap<u64, Record> = BTreeMap::new();
-        for record in cx.table.known_in_buckets(&wanted) {
+        for record in cx.table.known_in_buckets(wanted) {
             own.insert(key_hash(record.key()), record);
         }
         let mut records = Vec::new();

@@ -1,12 +1,11 @@
 //! What the cluster asks of the table beyond what users do.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::access::{check_absent, check_fence, check_version, expiry_at};
 use super::merge::Delta;
 use super::mutation::{Applied, Effects, LockRequest, Mutation};
-use super::replication::bucket_of;
+use super::replication::{BUCKETS, bucket_of};
 use super::shard::{Context, Shard, stopped};
 use super::{SHARDS, Slot, Table};
 use crate::error::{Error, ErrorKind, Result};
@@ -37,13 +36,19 @@ impl Table {
         shard.records().chain(shard.graves.records()).cloned().collect()
     }
 
-    /// Everything that is known of the keys in these buckets.
-    pub fn known_in_buckets(&self, buckets: &HashSet<usize>) -> Vec<Record> {
+    /// Everything that is known of the keys in these buckets. It looks at every record there is: nothing but
+    /// the fetching of their tags from memory may take time.
+    pub fn known_in_buckets(&self, buckets: impl IntoIterator<Item = usize>) -> Vec<Record> {
+        let mut wanted = vec![false; BUCKETS];
+        for bucket in buckets {
+            wanted[bucket % BUCKETS] = true;
+        }
         let mut found = Vec::new();
         for slot in &self.slots {
             let shard = slot.shard.read();
-            let all = shard.records().chain(shard.graves.records());
-            found.extend(all.filter(|r| buckets.contains(&bucket_of(r.tag()))).cloned());
+            let is_wanted = |record: &&Record| wanted[bucket_of(record.tag()) % BUCKETS];
+            found.extend(shard.records().filter(is_wanted).cloned());
+            found.extend(shard.graves.records().filter(is_wanted).cloned());
         }
         found
     }
