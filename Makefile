@@ -43,7 +43,7 @@ check-memory:
 SECONDS ?= 60
 fuzz:
 	@sh .ci/need cargo cc c++
-	@for target in ops value options; do sh core/fuzz/run.sh $$target $(SECONDS) || exit 1; done
+	@for target in ops value options messages; do sh core/fuzz/run.sh $$target $(SECONDS) || exit 1; done
 
 install:
 	@sh .ci/need cargo cc

@@ -14,7 +14,7 @@ import sys
 
 SAFE = 2**53 - 1
 KINDS = set("""stopped invalid_key invalid_value invalid_argument stale_fence locked conflict
-    lock_lost not_found limit""".split())
+    lock_lost not_found limit io""".split())
 EVENTS = set("put delete expire touch persist lock unlock lagged".split())
 TYPES = set("nil bool int float text bytes list map".split())
 STATS = {"entries": int, "waiters": int, "watchers": int, "locks": int, "expired": int, "healthy": bool,

@@ -24,7 +24,7 @@ pub(crate) enum Clock {
     /// Both times are this one number.
     Manual(AtomicU64),
     /// Two numbers that a simulation sets.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     Simulated {
         wall: AtomicU64,
         mono: AtomicU64,
@@ -36,20 +36,20 @@ impl Clock {
         Clock::Manual(AtomicU64::new(MANUAL_CLOCK_START_MS * 1_000_000))
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     pub fn simulated(wall: u64, mono: u64) -> Clock {
         Clock::Simulated { wall: AtomicU64::new(wall), mono: AtomicU64::new(mono) }
     }
 
     /// The wall clock of a simulation may be set back.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     pub fn set_wall(&self, to: u64) {
         if let Clock::Simulated { wall, .. } = self {
             wall.store(to, Ordering::SeqCst);
         }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     pub fn set_mono(&self, to: u64) {
         if let Clock::Simulated { mono, .. } = self {
             mono.fetch_max(to, Ordering::SeqCst);
@@ -65,7 +65,7 @@ impl Clock {
         match self {
             Clock::System => system_wall(),
             Clock::Manual(now) => now.load(Ordering::SeqCst),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "__fuzz"))]
             Clock::Simulated { wall, .. } => wall.load(Ordering::SeqCst),
         }
     }
@@ -74,7 +74,7 @@ impl Clock {
         match self {
             Clock::System => system_mono(),
             Clock::Manual(now) => now.load(Ordering::SeqCst),
-            #[cfg(test)]
+            #[cfg(any(test, feature = "__fuzz"))]
             Clock::Simulated { mono, .. } => mono.load(Ordering::SeqCst),
         }
     }

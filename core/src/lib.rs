@@ -73,6 +73,9 @@ pub use clock::{
     MANUAL_CLOCK_START_MS, duration_from_millis, duration_from_secs, format_duration,
     parse_duration,
 };
+#[cfg(feature = "__fuzz")]
+#[doc(hidden)]
+pub use cluster::fuzzing::messages as __fuzz_messages;
 pub use codec::{Encoded, Encoder, MAX_DEPTH, MAX_VALUE_BYTES, decode};
 pub use entry::Entry;
 pub use error::{Error, ErrorKind, Result};
@@ -82,7 +85,7 @@ pub use key::{Key, MAX_KEY_BYTES};
 pub use lock::{Holder, MAX_LEASE};
 pub use members::{Member, MemberState};
 pub use options::{ClockKind, Options, Tls};
-pub use pending::{PendingGuard, PendingLock, PendingSync};
+pub use pending::{PendingGuard, PendingLock, PendingStart, PendingSync};
 pub use reader::{Reader, Token};
 pub use registry::{Page, Registry};
 pub use serde_value::{from_value, to_value};

@@ -11,6 +11,7 @@ use crate::fork::{self, Generation};
 use crate::guard::{GuardPlan, LockGuard};
 use crate::lock::NEVER;
 use crate::oneshot::Oneshot;
+use crate::registry::Registry;
 use crate::registry::core::Core;
 use crate::table::mutation::{Action, Applied, LockRequest, Mutation, Outcome, Wait};
 
@@ -301,6 +302,50 @@ impl PendingSync {
     }
 }
 
+/// A start that may be waiting for others, from [`Registry::start_pending`].
+///
+/// Dropping it stops what was started.
+pub struct PendingStart {
+    registry: Option<Registry>,
+    admission: PendingSync,
+}
+
+impl PendingStart {
+    pub(crate) fn new(registry: Registry, admission: PendingSync) -> PendingStart {
+        PendingStart { registry: Some(registry), admission }
+    }
+
+    /// A refused registry is dropped, which stops it.
+    fn finish(registry: Option<Registry>, result: Result<()>) -> Result<Registry> {
+        let taken = || Error::new(ErrorKind::Internal, "the registry was taken before");
+        result.and(registry.ok_or_else(taken))
+    }
+
+    /// Waits until it is decided.
+    pub fn block(self) -> Result<Registry> {
+        PendingStart::finish(self.registry, self.admission.block())
+    }
+
+    /// The registry, if it is decided; it is given once.
+    pub fn try_take(&mut self) -> Option<Result<Registry>> {
+        let result = self.admission.try_take()?;
+        Some(PendingStart::finish(self.registry.take(), result))
+    }
+
+    /// Waits in real time for the registry, at most this long; it is given once.
+    pub fn wait_for(&mut self, timeout: Duration) -> Option<Result<Registry>> {
+        let result = self.admission.wait_for(timeout)?;
+        Some(PendingStart::finish(self.registry.take(), result))
+    }
+
+    /// Calls back when the result is there, at once if it is; replaces an earlier callback.
+    ///
+    /// It is called on whichever thread decided it, with no lock held, and must be quick.
+    pub fn on_ready(&self, callback: impl FnOnce() + Send + 'static) {
+        self.admission.on_ready(callback);
+    }
+}
+
 macro_rules! pending {
     ($type:ident, $output:ty) => {
         impl fmt::Debug for $type {
@@ -332,3 +377,4 @@ macro_rules! pending {
 pending!(PendingLock, Result<Option<Entry>>);
 pending!(PendingGuard, Result<LockGuard>);
 pending!(PendingSync, Result<()>);
+pending!(PendingStart, Result<Registry>);

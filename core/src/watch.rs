@@ -93,14 +93,12 @@ impl Event {
     }
 
     /// The member of this name is in this state from now on.
-    #[cfg(any(feature = "cluster", test))]
     pub(crate) fn member(node: &str, state: MemberState) -> Event {
         let about = About::Member(Arc::new((node.into(), state)));
         Event { kind: EventKind::Member, about, count: 1 }
     }
 
     /// What this node has put has another owner from now on.
-    #[cfg(any(feature = "cluster", test))]
     pub(crate) fn owner_passed(node: &str, owner: &str) -> Event {
         let about = About::Owner(Arc::new((node.into(), owner.into())));
         Event { kind: EventKind::Owner, about, count: 1 }
@@ -347,7 +345,6 @@ impl Hub {
     }
 
     /// Tells everyone, whatever they watch, and wakes them; never under a lock.
-    #[cfg(any(feature = "cluster", test))]
     pub fn announce(&self, event: &Event) {
         let mut to_wake = self.subscribers.read().as_ref().clone();
         to_wake.retain(|subscriber| subscriber.take(std::iter::once(event), &self.lost));

@@ -1,9 +1,8 @@
-//! What a registry tells of its cluster, and starting one without holding the interpreter.
+//! What a registry tells of its cluster, and starting a member without holding the interpreter.
 
-use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use minikv::{Error, ErrorKind, Member, Options, Registry};
+use minikv::{Error, Member, Options, Registry};
 use pyo3::prelude::*;
 use pyo3::types::PyTuple;
 
@@ -107,27 +106,13 @@ impl PyMember {
     }
 }
 
-/// Starts what may wait for others, so that Ctrl-C works. Interrupted, it stops what was started.
-pub fn start_in_cluster(
-    py: Python<'_>,
-    start: impl FnOnce() -> Result<(Registry, bool), Error> + Send + 'static,
-) -> Outcome<(Registry, bool)> {
-    let (sender, receiver) = channel();
-    // The core owns the threads of a registry, but there is none yet.
-    #[allow(clippy::disallowed_methods)]
-    std::thread::spawn(move || {
-        // Nobody there any more: the last handle is dropped here, which stops it.
-        let _ = sender.send(start());
-    });
-    let receiver = crate::sync::Mutex::new(receiver);
-    in_slices(py, |slice| match receiver.lock().recv_timeout(slice) {
-        Ok(result) => Some(result),
-        Err(RecvTimeoutError::Timeout) => None,
-        Err(RecvTimeoutError::Disconnected) => {
-            Some(Err(Error::new(ErrorKind::Internal, "the start has panicked")))
-        }
-    })?
-    .map_err(Into::into)
+/// A start that may wait for others: Ctrl-C ends it and stops what was started.
+pub fn start_in_cluster(py: Python<'_>, options: Options) -> Outcome<Registry> {
+    let mut pending = py.detach(|| Registry::start_pending(options))?;
+    let result = in_slices(py, |slice| pending.wait_for(slice));
+    // To stop is to take leave of the others.
+    py.detach(|| drop(pending));
+    Ok(result??)
 }
 
 /// Whether these are the options of a member of a cluster.

@@ -49,25 +49,22 @@ impl Drop for PyRegistry {
     }
 }
 
-fn start(options: Options, exist_ok: bool) -> Result<(Registry, bool), Error> {
-    match Registry::start(options.clone()) {
-        Err(error) if error.kind() == ErrorKind::AlreadyStarted && exist_ok => {
-            Ok((Registry::start_or_open(options)?, false))
-        }
-        result => Ok((result?, true)),
-    }
-}
-
-/// A start, and whether it was one or found what runs already.
-fn started(py: Python<'_>, options: Options, exist_ok: bool) -> Outcome<(Registry, bool)> {
-    let (kv, starter) = match in_cluster(&options) {
-        true => start_in_cluster(py, move || start(options, exist_ok))?,
-        false => start(options, exist_ok)?,
+/// The registry, and whether it was started here.
+fn start(py: Python<'_>, options: Options, exist_ok: bool) -> Outcome<(Registry, bool)> {
+    let result = match in_cluster(&options) {
+        true => start_in_cluster(py, options.clone()),
+        false => Registry::start(options.clone()).map_err(Failure::from),
     };
-    if starter && kv.options().get_name().is_some() {
-        kv.keep_running();
+    let started = match result {
+        Err(Failure::Core(error)) if error.kind() == ErrorKind::AlreadyStarted && exist_ok => {
+            return Ok((py.detach(|| Registry::start_or_open(options))?, false));
+        }
+        result => result?,
+    };
+    if started.options().get_name().is_some() {
+        started.keep_running();
     }
-    Ok((kv, starter))
+    Ok((started, true))
 }
 
 fn no_entry(key: &Bound<'_, PyAny>) -> Failure {
@@ -131,7 +128,7 @@ impl PyRegistry {
             ("tls", tls),
         ];
         let options = options_from(&fields, unknown.map(|unknown| unknown.as_any()))?;
-        let (kv, starter) = started(py, options, flag("exist_ok", exist_ok)?)?;
+        let (kv, starter) = start(py, options, flag("exist_ok", exist_ok)?)?;
         Ok(PyRegistry { kv, starter })
     }
 
@@ -165,7 +162,7 @@ impl PyRegistry {
             invalid_argument(format!("path must be str or a path, not {found}")).into()
         })?;
         let options = cls.py().detach(|| Options::from_config(file))?;
-        let (kv, starter) = started(cls.py(), options, exist_ok)?;
+        let (kv, starter) = start(cls.py(), options, exist_ok)?;
         Ok(call(cls, (Handle(kv, starter),))?)
     }
 

@@ -209,6 +209,11 @@ impl State {
         let lower = term < self.locks.promised;
         let is_sent = |ask: &Ask| ask.stage == Stage::Sent(from);
         let known = self.locks.asks.get(&id).is_some_and(is_sent);
+        if lower {
+            // It does not know of the promise: others took it for dead for a while, and it never noticed.
+            let promised = self.locks.promised;
+            todo.member(from, cx.writer().term_answer(term, promised, &Batch::default()));
+        }
         if !known || lower {
             // The promise to a later coordinator did not mention it: it is not to be.
             if let LockAnswer::Granted { fence, again: false, .. } = answer {

@@ -12,16 +12,13 @@ pub(crate) fn warn(text: &str) {
     if tracing::dispatcher::has_been_set() {
         tracing::warn!(target: "minikv", "{text}");
     } else {
-        to_stderr("warning", text);
+        to_stderr(text);
     }
 }
 
+/// Only for a program that collects a log.
 pub(crate) fn info(text: &str) {
-    if tracing::dispatcher::has_been_set() {
-        tracing::info!(target: "minikv", "{text}");
-    } else {
-        to_stderr("info", text);
-    }
+    tracing::info!(target: "minikv", "{text}");
 }
 
 /// Warns the first time that `key` is given in this process.
@@ -33,11 +30,11 @@ pub(crate) fn warn_once(key: &str, text: &str) {
     }
 }
 
-fn to_stderr(level: &str, text: &str) {
+fn to_stderr(text: &str) {
     use std::io::Write;
     if std::env::var_os(VARIABLE).is_some_and(|value| value == "off") {
         return;
     }
     // A closed stderr is no reason to panic.
-    let _ = writeln!(std::io::stderr(), "minikv: {level}: {text}");
+    let _ = writeln!(std::io::stderr(), "minikv: warning: {text}");
 }

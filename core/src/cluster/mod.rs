@@ -8,6 +8,8 @@ mod address;
 mod bytes;
 #[cfg(feature = "cluster")]
 mod driver;
+#[cfg(feature = "__fuzz")]
+pub(crate) mod fuzzing;
 mod inbound;
 pub(crate) mod link;
 mod locks;
@@ -295,9 +297,9 @@ impl Cluster {
         format!("{entries} of {total} entries have come; {live} other members are there")
     }
 
-    /// Waits until this member is one like the others: no live one has had its name before.
-    pub fn wait_admitted(&self) -> Result<()> {
-        self.admission.wait(None).unwrap_or(Ok(()))
+    /// Decided when this member is one like the others: no live one has had its name before. For one taker.
+    pub fn admission(&self) -> Arc<Synced> {
+        self.admission.clone()
     }
 
     fn namesake_error(&self) -> Error {
@@ -399,12 +401,12 @@ impl Cluster {
         self.link.close();
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     pub fn root(&self) -> u64 {
         self.replication.root()
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     pub fn minted(&self) -> u64 {
         self.replication.minted()
     }

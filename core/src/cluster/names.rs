@@ -15,6 +15,8 @@ struct Known {
     members: HashMap<u128, Arc<Member>>,
     /// Of each name, whether a live member has it.
     named: HashMap<Box<str>, Arc<AtomicBool>>,
+    /// Those that have become known since they were last asked for.
+    fresh: Vec<Arc<Member>>,
 }
 
 impl Names {
@@ -34,7 +36,13 @@ impl Names {
         let named = known.named.entry(name.into()).or_default().clone();
         let member = Arc::new(Member::new(name, incarnation, named));
         known.members.insert(incarnation, member.clone());
+        known.fresh.push(member.clone());
         member
+    }
+
+    /// Those that have become known since the last call.
+    pub fn take_fresh(&self) -> Vec<Arc<Member>> {
+        std::mem::take(&mut self.0.lock().fresh)
     }
 
     /// Sets whether a live member has this name; true if that is new.

@@ -118,6 +118,8 @@ pub(crate) struct Peers {
     pub beat_now: bool,
     /// How far this member's clock is from the lower median of all, in nanoseconds.
     pub clock_offset: i64,
+    /// Named in records and never heard, and since when: many died before this member came.
+    strangers: Vec<(Arc<Member>, u64)>,
 }
 
 impl Peers {
@@ -150,6 +152,8 @@ impl State {
         if is_new {
             let member = cx.names.member(header.from, &beat.name);
             let mut peer = Peer::new(member, now);
+            // One that was taken for dead before it was ever heard.
+            peer.freed = peer.member.until() == 0;
             // What it sent before is found by comparing.
             (peer.next, peer.sent) = (Some(beat.sent + 1), beat.sent);
             self.peers.all.insert(header.from, peer);
@@ -271,6 +275,25 @@ impl State {
             self.look_at_owners(cx, todo);
             self.look_at_coordinator(cx, todo);
         }
+    }
+
+    /// Who is named in a record and stays silent holds no lock, or nobody could ever take it here.
+    pub fn look_at_strangers(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
+        let now = cx.now.mono;
+        let fresh = cx.names.take_fresh().into_iter().map(|member| (member, now));
+        self.peers.strangers.extend(fresh);
+        let Peers { all, strangers, .. } = &mut self.peers;
+        strangers.retain(|(member, since)| {
+            if all.contains_key(&member.incarnation) {
+                return false;
+            }
+            let is_silent = now.saturating_sub(*since) >= cx.settings.patience();
+            if is_silent {
+                member.set_until(0);
+                todo.end_locks.push(member.incarnation);
+            }
+            !is_silent
+        });
     }
 
     /// Whose entries belong to whom.

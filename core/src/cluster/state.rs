@@ -114,6 +114,7 @@ impl State {
         }
         self.notice_sleep(cx, todo);
         self.look_at_members(cx, todo);
+        self.look_at_strangers(cx, todo);
         self.look_at_clock(cx);
         self.look_at_admission(cx, todo);
         self.look_at_sync(cx, todo);

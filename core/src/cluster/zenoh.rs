@@ -1,21 +1,22 @@
-//! The engine under the cluster, and the only file that names it: links over TCP, TLS and Unix sockets,
+//! The engine under the cluster, and with its parts the only file that names it: links over TCP, TLS and Unix sockets,
 //! discovery by gossip, and word of links that break.
 //!
 //! What each member declares, under a prefix that is the cluster's own (so two clusters never mix):
 //! `all` and `to/<incarnation>` are subscribed to; the token `at/<incarnation>/<endpoints>` goes out after
 //! these, so who sees it knows that messages arrive from then on, and where to dial its member again.
 
+mod dial;
+mod settings;
+
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
 use ::zenoh::Wait;
-use ::zenoh::config::{Config, Locator, ZenohId};
+use ::zenoh::config::{Config, Locator};
 use ::zenoh::internal::runtime::{Runtime, RuntimeBuilder, ZRuntime};
 use ::zenoh::liveliness::LivelinessToken;
 use ::zenoh::pubsub::Publisher;
@@ -23,11 +24,12 @@ use ::zenoh::qos::{CongestionControl, Priority, Reliability};
 use ::zenoh::sample::{Locality, SampleKind};
 use ::zenoh::session::Session;
 
-use super::address::{from_locator, is_beyond_loopback, to_locator};
+use self::dial::{Dialler, keep_dialling};
+use super::address::{from_locator, is_beyond_loopback};
 use super::link::{Inbound, Lane, Link};
 use super::log;
 use super::preflight;
-use super::tls::{self, Pem};
+use super::tls;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::{self, Generation};
@@ -37,12 +39,10 @@ use crate::sync::{Mutex, RwLock};
 
 /// Changes with what members say to each other: other versions are other clusters.
 const PREFIX: &str = "minikv/1";
-/// The largest message taken. Larger values than this holds are refused when they are put.
-const MAX_MESSAGE_BYTES: u32 = 64 << 20;
-/// How long a sender waits at most for a member that takes nothing, before its link is closed.
-const MAX_BLOCKED: Duration = Duration::from_millis(500);
-const FIRST_REDIAL: Duration = Duration::from_millis(100);
-const LAST_REDIAL: Duration = Duration::from_secs(1);
+/// The tokens of every cluster and version.
+const ALL_TOKENS: &str = "minikv/*/*/at/*/*";
+const OTHER_CLUSTER: &str =
+    "a member of another cluster, or with another version, found its way here";
 /// Members remembered for dialling them again; beyond, those without a link are forgotten.
 const MAX_KNOWN: usize = 4096;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -133,7 +133,7 @@ impl Engine {
         for address in &listen {
             preflight::listen(address)?;
         }
-        let settings = settings(&config, &listen, pem.as_ref())?;
+        let settings = settings::settings(&config, &listen, pem.as_ref())?;
         let cluster = xxhash_rust::xxh3::xxh3_128(config.cluster.as_bytes());
         let shared = Arc::new(Shared {
             prefix: format!("{PREFIX}/{cluster:032x}"),
@@ -145,10 +145,10 @@ impl Engine {
             own_addresses: OnceLock::new(),
             settings: Mutex::default(),
         });
-        let opening = shared.clone();
+        let (opening, heard) = (shared.clone(), inbound.clone());
         // On a thread of its own: the caller's may belong to an async runtime, where the engine cannot wait.
         let (live, endpoints) = on_own_thread("minikv-open", move || {
-            ZRuntime::Application.block_in_place(start(settings, opening, inbound))
+            ZRuntime::Application.block_in_place(start(settings, opening, heard))
         })?
         .map_err(|error| {
             Error::new(ErrorKind::Io, format!("the cluster cannot start: {}", words(&*error)))
@@ -157,12 +157,8 @@ impl Engine {
             warn_if_open_to_all(&listen);
         }
         for peer in peers {
-            live.spawn(keep_dialling(
-                live.runtime.clone(),
-                live.session.clone(),
-                shared.clone(),
-                peer,
-            ));
+            let dialler = live.dialler(&shared);
+            live.spawn(keep_dialling(dialler, peer, inbound.clone()));
         }
         Ok(Arc::new(Engine {
             live: Arc::new(RwLock::new(Some(live))),
@@ -212,30 +208,33 @@ impl Link for Engine {
         }
         let live = self.live.read();
         let Some(live) = live.as_ref() else { return };
-        let mut known: HashMap<u128, Vec<String>> = HashMap::new();
+        // Those of one member one after the other: it takes one link.
+        let mut tasks: HashMap<Option<u128>, Vec<Endpoint>> = HashMap::new();
         for text in endpoints {
             let Ok(endpoint) = Endpoint::parse("endpoint", text) else { continue };
             match self.shared.who_is_at(text) {
-                Some((_, member)) if member.linked => {}
-                Some((incarnation, member)) => {
-                    known.insert(incarnation, member.endpoints);
+                Some((_, true)) => {}
+                Some((incarnation, false)) => {
+                    tasks.entry(Some(incarnation)).or_default().push(endpoint);
                 }
-                None => {
-                    let (runtime, session) = (live.runtime.clone(), live.session.clone());
-                    let shared = self.shared.clone();
-                    live.spawn(async move {
-                        dial_stranger(&runtime, &session, &shared, &endpoint).await;
-                    });
-                }
+                None => tasks.entry(None).or_default().push(endpoint),
             }
         }
-        for (incarnation, endpoints) in known {
-            live.spawn(dial_known(
-                live.runtime.clone(),
-                self.shared.clone(),
-                incarnation,
-                endpoints,
-            ));
+        for (member, endpoints) in tasks {
+            let groups = match member {
+                Some(_) => vec![endpoints],
+                None => endpoints.into_iter().map(|endpoint| vec![endpoint]).collect(),
+            };
+            for group in groups {
+                let dialler = live.dialler(&self.shared);
+                live.spawn(async move {
+                    for endpoint in group {
+                        if member.is_none_or(|member| !dialler.shared.is_linked(member)) {
+                            dialler.dial(&endpoint).await;
+                        }
+                    }
+                });
+            }
         }
     }
 
@@ -253,7 +252,7 @@ impl Link for Engine {
             // Behind a message that is being sent, which waits for a bounded time.
             let Some(live) = live.write().take() else { return };
             // Errors: it took too long. Its links end with the process or the peers' patience.
-            let _ = live.session.close().timeout(CLOSE_TIMEOUT).wait();
+            let _ = live.session.close().timeout(CLOSE_TIMEOUT).wait_callbacks().wait();
             let _ = live.runtime.close().timeout(CLOSE_TIMEOUT).wait();
         };
         let spawned = thread::Builder::new().name("minikv-close".to_owned()).spawn(body);
@@ -281,6 +280,11 @@ impl Live {
     fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let closed = self.runtime.get_cancellation_token();
         ZRuntime::Net.spawn(async move { closed.run_until_cancelled(task).await });
+    }
+
+    fn dialler(&self, shared: &Arc<Shared>) -> Dialler {
+        let (runtime, session) = (self.runtime.clone(), self.session.clone());
+        Dialler { runtime, session, shared: shared.clone() }
     }
 
     fn publisher_to(
@@ -318,17 +322,24 @@ impl Shared {
         format!("{}/at/{incarnation:032x}/{}", self.prefix, hex(&endpoints.join("\n")))
     }
 
-    fn who_is_at(&self, endpoint: &str) -> Option<(u128, Known)> {
+    /// Who announced this endpoint, and whether it is linked.
+    fn who_is_at(&self, endpoint: &str) -> Option<(u128, bool)> {
         let known = self.known.lock();
         // A member that runs rather than one that ran there before.
-        let found = known
+        known
             .iter()
             .filter(|(_, member)| member.endpoints.iter().any(|at| at == endpoint))
-            .max_by_key(|(_, member)| member.linked);
-        found.map(|(incarnation, member)| {
-            let member = Known { endpoints: member.endpoints.clone(), linked: member.linked };
-            (*incarnation, member)
-        })
+            .map(|(incarnation, member)| (*incarnation, member.linked))
+            .max_by_key(|(_, linked)| *linked)
+    }
+
+    /// The incarnation and the endpoints, if it is of this cluster.
+    fn read_token(&self, key: &str) -> Option<(u128, Vec<String>)> {
+        let (incarnation, endpoints) =
+            key.strip_prefix(&self.prefix)?.strip_prefix("/at/")?.split_once('/')?;
+        let incarnation = u128::from_str_radix(incarnation, 16).ok()?;
+        let endpoints = from_hex(endpoints)?;
+        Some((incarnation, endpoints.split('\n').map(str::to_owned).collect()))
     }
 
     fn is_linked(&self, incarnation: u128) -> bool {
@@ -407,61 +418,6 @@ fn from_hex(text: &str) -> Option<String> {
     String::from_utf8(pairs.collect::<Option<_>>()?).ok()
 }
 
-/// The engine's settings, as JSON texts by their path.
-fn settings(config: &EngineConfig, listen: &[Endpoint], pem: Option<&Pem>) -> Result<Config> {
-    let failure_ms = config.failure_timeout.as_millis();
-    let blocked = MAX_BLOCKED.min(config.failure_timeout / 4).as_micros();
-    let handshake_ms = (2 * failure_ms).clamp(1_000, 10_000);
-    let locators: Vec<String> = listen.iter().map(|at| to_locator(at, pem.is_some())).collect();
-    let text = |value: &str| format!("{value:?}");
-    let mut settings: Vec<(&str, String)> = vec![
-        ("id", text(&format!("{:x}", config.incarnation))),
-        ("mode", text("peer")),
-        ("listen/endpoints", format!("{locators:?}")),
-        ("listen/timeout_ms", "0".to_owned()),
-        ("listen/exit_on_failure", "true".to_owned()),
-        // One dial at a time and no error: dialling again is done here, where it is known who is linked.
-        ("connect/endpoints", "[]".to_owned()),
-        ("connect/timeout_ms", "0".to_owned()),
-        ("connect/exit_on_failure", "false".to_owned()),
-        ("open/return_conditions/connect_scouted", "false".to_owned()),
-        ("scouting/multicast/enabled", config.multicast.to_string()),
-        ("scouting/multicast/autoconnect", r#"["peer"]"#.to_owned()),
-        ("scouting/gossip/enabled", "true".to_owned()),
-        ("scouting/gossip/autoconnect", r#"["peer"]"#.to_owned()),
-        ("adminspace/enabled", "false".to_owned()),
-        ("timestamping/enabled", "false".to_owned()),
-        ("transport/unicast/open_timeout", handshake_ms.to_string()),
-        ("transport/unicast/accept_timeout", handshake_ms.to_string()),
-        ("transport/link/tx/lease", failure_ms.to_string()),
-        ("transport/link/tx/queue/congestion_control/block/wait_before_close", blocked.to_string()),
-        ("transport/link/rx/max_message_size", MAX_MESSAGE_BYTES.to_string()),
-    ];
-    // Gossip and discovery may tell of other kinds of links: with TLS, nothing goes out without it.
-    let protocol = if pem.is_some() { "tls" } else { "tcp" };
-    settings.push(("transport/link/protocols", format!("{:?}", [protocol, "unixsock-stream"])));
-    if let Some(pem) = pem {
-        settings.extend([
-            ("transport/link/tls/enable_mtls", "true".to_owned()),
-            // The engine trusts the public authorities too: only the name keeps their customers out.
-            ("transport/link/tls/verify_name_on_connect", "true".to_owned()),
-            ("transport/link/tls/root_ca_certificate_base64", text(&pem.ca)),
-            ("transport/link/tls/listen_certificate_base64", text(&pem.cert)),
-            ("transport/link/tls/listen_private_key_base64", text(&pem.key.0)),
-            ("transport/link/tls/connect_certificate_base64", text(&pem.cert)),
-            ("transport/link/tls/connect_private_key_base64", text(&pem.key.0)),
-        ]);
-    }
-    let mut made = Config::default();
-    for (path, value) in settings {
-        // Names the path only: a value may be a private key.
-        made.insert_json5(path, &value).map_err(|_| {
-            Error::new(ErrorKind::Internal, format!("the engine does not take its setting {path}"))
-        })?;
-    }
-    Ok(made)
-}
-
 async fn start(
     settings: Config,
     shared: Arc<Shared>,
@@ -509,20 +465,22 @@ async fn declare(
     let seen = shared.clone();
     session
         .liveliness()
-        .declare_subscriber(format!("{}/at/*/*", shared.prefix))
+        .declare_subscriber(ALL_TOKENS)
         .history(true)
         .callback(move |sample| {
-            let key = sample.key_expr().as_str();
-            let Some((incarnation, endpoints)) = read_token(key) else { return };
-            if incarnation == seen.own {
-                return;
-            }
             let up = sample.kind() == SampleKind::Put;
-            if seen.note(incarnation, endpoints, up) {
-                in_callback(|| match up {
-                    true => inbound.link_up(incarnation),
-                    false => inbound.link_down(incarnation),
-                });
+            let key = sample.key_expr().as_str();
+            match seen.read_token(key) {
+                Some((incarnation, endpoints)) => {
+                    if incarnation != seen.own && seen.note(incarnation, endpoints, up) {
+                        in_callback(|| match up {
+                            true => inbound.link_up(incarnation),
+                            false => inbound.link_down(incarnation),
+                        });
+                    }
+                }
+                None if up => in_callback(|| inbound.refused(OTHER_CLUSTER)),
+                None => {}
             }
         })
         .background()
@@ -566,112 +524,5 @@ fn publisher(session: &Session, key: String, lane: Lane) -> ::zenoh::Result<Publ
         .wait()
 }
 
-/// The incarnation and the endpoints in a token's key.
-fn read_token(key: &str) -> Option<(u128, Vec<String>)> {
-    let mut parts = key.rsplit('/');
-    let endpoints = from_hex(parts.next()?)?;
-    let incarnation = u128::from_str_radix(parts.next()?, 16).ok()?;
-    Some((incarnation, endpoints.split('\n').map(str::to_owned).collect()))
-}
-
-/// Dials a configured peer whenever it is not linked.
-async fn keep_dialling(runtime: Runtime, session: Session, shared: Arc<Shared>, peer: Endpoint) {
-    let mut wait = FIRST_REDIAL;
-    let mut step = shared.own as u64;
-    loop {
-        if dial_stranger(&runtime, &session, &shared, &peer).await {
-            wait = FIRST_REDIAL;
-            tokio::time::sleep(LAST_REDIAL).await;
-            continue;
-        }
-        // Two that dial each other at the same moment refuse each other: never in step.
-        step = step.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        tokio::time::sleep(wait.mul_f64(0.75 + (step >> 33) as f64 / (1u64 << 32) as f64)).await;
-        wait = (wait * 2).min(LAST_REDIAL);
-    }
-}
-
-/// Dials whoever listens there, unless it is linked already. Whether it was linked.
-async fn dial_stranger(
-    runtime: &Runtime,
-    session: &Session,
-    shared: &Shared,
-    endpoint: &Endpoint,
-) -> bool {
-    let resolved: Vec<String> = match endpoint {
-        Endpoint::Unix(_) => vec![endpoint.to_string()],
-        Endpoint::Tcp { host, port } => {
-            match tokio::net::lookup_host((host.as_str(), *port)).await {
-                Ok(found) => found.map(|address| address.to_string()).collect(),
-                Err(_) => return false,
-            }
-        }
-    };
-    if let Some(own) = shared.own_addresses.get()
-        && resolved.iter().any(|address| own.contains(address))
-    {
-        return true;
-    }
-    let announced =
-        |address: &String| shared.who_is_at(address).is_some_and(|(_, member)| member.linked);
-    if resolved.iter().any(announced) {
-        return true;
-    }
-    // It may announce another address than this one, over which it was dialled.
-    let dialled = |to: &str| resolved.iter().any(|address| address == to);
-    if session.info().links().await.any(|link| dialled(&from_locator(link.dst().as_str()))) {
-        return true;
-    }
-    let text = endpoint.to_string();
-    if shared.dialling.lock().insert(text.clone()) {
-        dial(runtime, &shared.settings, &to_locator(endpoint, shared.tls)).await;
-        shared.dialling.lock().remove(&text);
-    }
-    false
-}
-
-/// One dial without knowing who is there. The engine has that only as a part of its start: its settings
-/// name the endpoint while it looks at them, which it does before it waits for anything.
-async fn dial(runtime: &Runtime, settings: &Mutex<()>, locator: &str) {
-    let mut own = runtime.clone();
-    let mut start: Pin<Box<dyn Future<Output = ::zenoh::Result<()>> + Send>> =
-        Box::pin(async move { own.start().await });
-    let set = |endpoints: String| {
-        let _ = runtime.config().lock().insert_json5("connect/endpoints", &endpoints);
-    };
-    let first = std::future::poll_fn(|context| {
-        let _alone = settings.lock();
-        set(format!("[{locator:?}]"));
-        let polled = start.as_mut().poll(context);
-        set("[]".to_owned());
-        Poll::Ready(polled)
-    });
-    if first.await.is_pending() {
-        let _ = start.await;
-    }
-}
-
-/// Dials a member that was linked before, at any of its endpoints; whoever else is there now is left alone.
-async fn dial_known(
-    runtime: Runtime,
-    shared: Arc<Shared>,
-    incarnation: u128,
-    endpoints: Vec<String>,
-) {
-    let locators: Vec<Locator> = endpoints
-        .iter()
-        .filter_map(|text| {
-            to_locator(&Endpoint::parse("endpoint", text).ok()?, shared.tls).parse().ok()
-        })
-        .collect();
-    let Ok(id) = ZenohId::try_from(&incarnation.to_le_bytes()[..]) else { return };
-    let name = format!("{incarnation:032x}");
-    if !shared.is_linked(incarnation) && shared.dialling.lock().insert(name.clone()) {
-        runtime.connect_peer(&id.into(), &locators).await;
-        shared.dialling.lock().remove(&name);
-    }
-}
-
 #[cfg(test)]
-#[path = "engine_tests.rs"]
 mod tests;

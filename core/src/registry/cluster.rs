@@ -6,7 +6,7 @@ use super::Registry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::members::Member;
 use crate::options::Options;
-use crate::pending::PendingSync;
+use crate::pending::{PendingStart, PendingSync};
 use crate::stats::ClusterStats;
 
 impl Registry {
@@ -24,6 +24,26 @@ impl Registry {
         let options = options.into();
         options.check()?;
         Registry::start_named(options)
+    }
+
+    /// The first step of [`start`](Registry::start), for callers that may not wait for others or may give up; alone
+    /// it is the whole of it.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), minikv::Error> {
+    /// use minikv::{Options, Registry};
+    /// let mut pending = Registry::start_pending(Options::unnamed())?;
+    /// let kv = pending.try_take().expect("nobody to wait for")?;
+    /// kv.put("k", 1)?;
+    /// # Ok(()) }
+    /// ```
+    pub fn start_pending(options: impl Into<Options>) -> Result<PendingStart> {
+        let registry = Registry::start_now(options)?;
+        let admission = match registry.0.core.cluster() {
+            Some(cluster) => PendingSync::of(cluster.admission()),
+            None => PendingSync::decided(Ok(())),
+        };
+        Ok(PendingStart::new(registry, admission))
     }
 
     /// Whether the first sync with the cluster is done, so that reads see what the others had; alone always true.

@@ -115,7 +115,7 @@ impl Core {
     }
 
     /// A member of a simulated cluster; it has no threads.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     pub fn simulated(
         options: Options,
         clock: Arc<Clock>,
@@ -132,7 +132,7 @@ impl Core {
     }
 
     /// What a sweeper would do now.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     pub fn sweep_now(&self) {
         self.table.sweep();
         self.renewals.run(self.table.clock.mono());

@@ -84,15 +84,11 @@ impl Registry {
     /// # Ok(()) }
     /// ```
     pub fn start(options: impl Into<Options>) -> Result<Registry> {
-        let registry = Registry::start_now(options)?;
-        if let Some(cluster) = registry.0.core.cluster() {
-            cluster.wait_admitted()?;
-        }
-        Ok(registry)
+        Registry::start_pending(options)?.block()
     }
 
     /// A handle of a simulated member.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     pub(crate) fn from_core(core: Arc<Core>) -> Registry {
         Registry::new(core)
     }

@@ -208,7 +208,7 @@ impl Table {
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "__fuzz"))]
 pub(crate) struct Dumped {
     pub key: Vec<u8>,
     pub stamp: Option<crate::stamp::Stamp>,
@@ -218,7 +218,7 @@ pub(crate) struct Dumped {
     pub lock: Option<DumpedLock>,
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "__fuzz"))]
 pub(crate) struct DumpedLock {
     pub fence: u64,
     pub grantor: u128,
@@ -231,7 +231,7 @@ pub(crate) struct DumpedLock {
     pub lease_end: u64,
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "__fuzz"))]
 impl Table {
     /// All that is known, sorted by key.
     pub fn dump(&self) -> Vec<Dumped> {

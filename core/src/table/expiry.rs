@@ -21,7 +21,7 @@ impl Deadlines {
         self.0.remove(&(at, hash));
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     pub fn contains(&self, at: u64, hash: u64) -> bool {
         self.0.contains(&(at, hash))
     }

@@ -475,7 +475,7 @@ impl Table {
         self.hub.close();
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     pub fn validate(&self) {
         for slot in &self.slots {
             let shard = slot.shard.read();

@@ -141,7 +141,7 @@ impl Replication {
         self.minted.fetch_add(1, Ordering::Relaxed);
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     pub fn minted(&self) -> u64 {
         self.minted.load(Ordering::Relaxed)
     }

@@ -619,7 +619,7 @@ impl Shard {
     }
 
     /// Every invariant of this structure; for tests.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "__fuzz"))]
     pub fn validate(&self, hasher: &RandomState) {
         let (mut bytes, mut held) = (0, 0);
         let (mut expiries, mut leases) = (0, 0);

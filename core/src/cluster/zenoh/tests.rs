@@ -1,5 +1,8 @@
 //! Engines that meet within this process.
 
+mod refusals;
+mod troubles;
+
 use std::sync::{Condvar, Mutex as StdMutex};
 use std::time::Duration;
 
@@ -37,7 +40,11 @@ impl Inbox {
             }
             let (guard, waited) = self.changed.wait_timeout(seen, PATIENCE).unwrap();
             seen = guard;
-            assert!(!waited.timed_out(), "waited in vain: {what}; up {:x?}", seen.up);
+            let (up, down, count) = (&seen.up, &seen.down, seen.messages.len());
+            assert!(
+                !waited.timed_out(),
+                "waited in vain: {what}; up {up:x?}, down {down:x?}, {count} messages"
+            );
         }
     }
 
@@ -50,6 +57,23 @@ impl Inbox {
     #[track_caller]
     fn until_down(&self, member: &Member) {
         self.until("a link's end", |seen| seen.down.contains(&member.incarnation).then_some(()));
+    }
+
+    #[track_caller]
+    fn until_message(&self, text: &str) {
+        self.until(text, |seen| {
+            seen.messages.iter().any(|message| message == text.as_bytes()).then_some(())
+        });
+    }
+
+    #[track_caller]
+    fn until_refused(&self) -> String {
+        self.until("a refusal", |seen| seen.refused.first().cloned())
+    }
+
+    fn has_seen_nobody(&self) -> bool {
+        let seen = self.seen.lock().unwrap();
+        seen.up.is_empty() && seen.messages.is_empty()
     }
 }
 
@@ -101,6 +125,18 @@ fn open(config: EngineConfig) -> Member {
 fn member(peers: &[&Member]) -> Member {
     let peers: Vec<String> = peers.iter().flat_map(|peer| peer.engine.endpoints()).collect();
     open(config("127.0.0.1:0", &peers))
+}
+
+/// Both hear each other.
+#[track_caller]
+fn assert_linked(a: &Member, b: &Member) {
+    a.inbox.until_up(b, 1);
+    b.inbox.until_up(a, 1);
+    for (from, to) in [(a, b), (b, a)] {
+        let text = format!("from {:x}", from.incarnation);
+        from.engine.broadcast(Lane::Bulk, text.clone().into_bytes());
+        to.inbox.until_message(&text);
+    }
 }
 
 fn numbered(number: u32, size: usize) -> Vec<u8> {
@@ -176,4 +212,96 @@ fn a_member_that_leaves_is_told_and_one_that_comes_back_is_found() {
     let again = open(config(&endpoint[0], &[]));
     b.inbox.until_up(&again, 1);
     again.inbox.until_up(&b, 1);
+}
+
+#[test]
+fn an_incarnation_of_any_size_is_an_identity() {
+    let a = open(EngineConfig { incarnation: 1, ..config("127.0.0.1:0", &[]) });
+    let peers = a.engine.endpoints();
+    let b = open(EngineConfig { incarnation: u128::MAX, ..config("127.0.0.1:0", &peers) });
+    assert_linked(&a, &b);
+    let c = open(EngineConfig { incarnation: 1 << 127, ..config("127.0.0.1:0", &peers) });
+    assert_linked(&a, &c);
+    c.engine.send(1, Lane::Control, b"to the first".to_vec());
+    a.inbox.until_message("to the first");
+}
+
+#[test]
+fn whoever_is_asked_for_is_dialled() {
+    let (a, b) = (member(&[]), member(&[]));
+    // What is nobody's endpoint, or is down, does no harm.
+    let nobody = ["127.0.0.1:1".to_owned(), "nonsense".to_owned(), "unix:/nowhere".to_owned()];
+    a.engine.connect(&nobody);
+    a.engine.connect(&a.engine.endpoints());
+    a.engine.connect(&b.engine.endpoints());
+    assert_linked(&a, &b);
+    a.engine.connect(&b.engine.endpoints());
+    assert_linked(&a, &b);
+}
+
+#[test]
+fn everybody_may_be_given_the_same_peers() {
+    let ports: Vec<String> = (0..3).map(|_| free_port()).collect();
+    let members: Vec<Member> = ports.iter().map(|port| open(config(port, &ports))).collect();
+    for (index, a) in members.iter().enumerate() {
+        for b in &members[index + 1..] {
+            assert_linked(a, b);
+        }
+    }
+    // Nor does dialling oneself count as a refusal.
+    assert!(members.iter().all(|member| member.inbox.seen.lock().unwrap().refused.is_empty()));
+}
+
+/// Free a moment ago.
+fn free_port() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+#[cfg(unix)]
+#[test]
+fn unix_sockets_and_ports_go_together() {
+    let folder = Folder::new("pair");
+    let (first, second) = (folder.socket("a;b.sock"), folder.socket("c d.sock"));
+    let a = open(config(&first, &[]));
+    assert_eq!(a.engine.endpoints(), [first.clone()]);
+    let b = open(config(&second, &[first]));
+    assert_linked(&a, &b);
+    let both = EngineConfig {
+        listen: vec!["127.0.0.1:0".to_owned(), folder.socket("third")],
+        ..config("", &[second])
+    };
+    let c = open(both);
+    assert_eq!(c.engine.endpoints().len(), 2);
+    for other in [&a, &b] {
+        assert_linked(&c, other);
+    }
+    let d = member(&[&c]);
+    assert_linked(&c, &d);
+    assert_linked(&a, &d);
+}
+
+/// A folder of its own for a test; goes with it.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("minikv-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn file(&self, name: &str) -> std::path::PathBuf {
+        self.0.join(name)
+    }
+
+    fn socket(&self, name: &str) -> String {
+        format!("unix:{}", self.file(name).display())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }

@@ -1,0 +1,146 @@
+//! Dialling: configured peers until they are linked and whenever their link broke, others when asked.
+//!
+//! The engine does both for endpoints in its settings, but goes on dialling a peer that has come by
+//! itself, and knows no endpoints that turn up later. So its settings name none.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use ::zenoh::internal::runtime::Runtime;
+use ::zenoh::session::Session;
+
+use super::{Shared, in_callback, settings};
+use crate::cluster::address::{from_locator, to_locator};
+use crate::cluster::link::Inbound;
+use crate::endpoint::Endpoint;
+
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LAST_WAIT: Duration = Duration::from_secs(1);
+/// After so many dials in a row that led to nothing it is looked whether anybody is there.
+const SUSPICIOUS: u32 = 3;
+
+pub(super) struct Dialler {
+    pub runtime: Runtime,
+    pub session: Session,
+    pub shared: Arc<Shared>,
+}
+
+/// Dials a configured peer whenever it is not linked, until the engine is closed.
+pub(super) async fn keep_dialling(dialler: Dialler, peer: Endpoint, inbound: Arc<dyn Inbound>) {
+    let mut wait = FIRST_WAIT;
+    let mut failures: u32 = 0;
+    let mut step = dialler.shared.own as u64;
+    loop {
+        if dialler.dial(&peer).await {
+            failures = 0;
+            wait = FIRST_WAIT;
+            tokio::time::sleep(LAST_WAIT).await;
+            continue;
+        }
+        failures = failures.saturating_add(1);
+        if failures == SUSPICIOUS && dialler.is_somebody_at(&peer).await {
+            let text = format!(
+                "{peer} takes connections but makes no link: it is frozen, another program or another version, or \
+                 only one side has TLS, or one side's certificate does not suit the other"
+            );
+            in_callback(|| inbound.refused(&text));
+        }
+        // Two that dial each other at the same moment refuse each other: never in step.
+        step = step.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        tokio::time::sleep(wait.mul_f64(0.75 + (step >> 33) as f64 / (1u64 << 32) as f64)).await;
+        wait = (wait * 2).min(LAST_WAIT);
+    }
+}
+
+impl Dialler {
+    /// Dials whoever is there, unless it is linked already, or is this member itself. Whether it is.
+    pub async fn dial(&self, endpoint: &Endpoint) -> bool {
+        let addresses = resolve(endpoint).await;
+        let own = self.shared.own_addresses.get();
+        if own.is_some_and(|own| addresses.iter().any(|address| own.contains(address)))
+            || self.is_linked_to(&addresses).await
+        {
+            return true;
+        }
+        let name = endpoint.to_string();
+        if addresses.is_empty() || !self.shared.dialling.lock().insert(name.clone()) {
+            return false;
+        }
+        self.dial_at_once(&to_locator(endpoint, self.shared.tls)).await;
+        self.shared.dialling.lock().remove(&name);
+        self.is_linked_to(&addresses).await
+    }
+
+    async fn is_linked_to(&self, addresses: &[String]) -> bool {
+        let announced =
+            |address: &String| self.shared.who_is_at(address).is_some_and(|(_, linked)| linked);
+        if addresses.iter().any(announced) {
+            return true;
+        }
+        // It may have announced other addresses than the one over which it was dialled.
+        let mut links = self.session.info().links().await;
+        links.any(|link| addresses.contains(&from_locator(link.dst().as_str())))
+    }
+
+    /// One dial of an endpoint without knowing who is there. The engine has that only as a part of its
+    /// start: its settings name the endpoint while it looks at them, which is before it first waits.
+    async fn dial_at_once(&self, locator: &str) {
+        let mut own = self.runtime.clone();
+        let mut start: Pin<Box<dyn Future<Output = ::zenoh::Result<()>> + Send>> =
+            Box::pin(async move { own.start().await });
+        let set = |endpoints: &str| {
+            let mut settings = self.runtime.config().lock();
+            // Fails on what is no locator, which the engine would not dial either.
+            let _ = settings.insert_json5("connect/endpoints", endpoints);
+        };
+        let first = std::future::poll_fn(|context| {
+            let _alone = self.shared.settings.lock();
+            set(&settings::list(&[locator]));
+            let polled = start.as_mut().poll(context);
+            set("[]");
+            Poll::Ready(polled)
+        });
+        if first.await.is_pending() {
+            // Whether it led to a link is seen by the link.
+            let _ = start.await;
+        }
+    }
+
+    /// Whether a connection can be made, and it is not somebody who is linked: a member may be
+    /// reached at other addresses than it announces, and takes one link only.
+    async fn is_somebody_at(&self, endpoint: &Endpoint) -> bool {
+        let Endpoint::Tcp { .. } = endpoint else {
+            let Endpoint::Unix(path) = endpoint else { return false };
+            return tokio::net::UnixStream::connect(path).await.is_ok();
+        };
+        let addresses = resolve(endpoint).await;
+        let host = |address: &str| address.rsplit_once(':').map(|(host, _)| host.to_owned());
+        let hosts: Vec<_> = addresses.iter().map(|address| host(address)).collect();
+        let mut links = self.session.info().links().await;
+        if links.any(|link| hosts.contains(&host(&from_locator(link.dst().as_str())))) {
+            return false;
+        }
+        for address in addresses {
+            if tokio::net::TcpStream::connect(&address).await.is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// As the engine writes addresses; empty if the name has none.
+async fn resolve(endpoint: &Endpoint) -> Vec<String> {
+    match endpoint {
+        Endpoint::Unix(_) => vec![endpoint.to_string()],
+        Endpoint::Tcp { host, port } => {
+            match tokio::net::lookup_host((host.as_str(), *port)).await {
+                Ok(found) => found.map(|address| address.to_string()).collect(),
+                Err(_) => vec![],
+            }
+        }
+    }
+}

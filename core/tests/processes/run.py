@@ -1,0 +1,55 @@
+"""Runs the cases with real processes; the last line counts them. Words: only cases whose names contain one."""
+
+import signal
+import sys
+import time
+import traceback
+
+import chaos
+import endings
+import joins
+import networks
+import races
+from members import LANGUAGES, Cluster, Failed, Gone, Refused
+
+
+def main(words):
+    passed, failed = 0, []
+    print("languages:", *LANGUAGES)
+    for part in (races, endings, joins, networks, chaos):
+        cases = [case for case in part.CASES if not words or any(word in case.__name__ for word in words)]
+        hindrance = part.hindrance() if cases and hasattr(part, "hindrance") else None
+        for case in cases:
+            name = f"{part.__name__}: {case.__name__.replace('_', ' ')}"
+            if hindrance:
+                print(f"not run: {name}: {hindrance}", flush=True)
+                continue
+            started = time.monotonic()
+            try:
+                with Cluster() as cluster:
+                    case(cluster)
+            except (Failed, Gone, Refused) as error:
+                failed.append(name)
+                line = traceback.extract_tb(error.__traceback__)[-2 if isinstance(error, Failed) else 0]
+                print(f"FAILED {name}: {error} ({line.name}, line {line.lineno})", flush=True)
+                traceback.print_exc(limit=-6)
+            except Exception:
+                failed.append(name)
+                print(f"FAILED {name}", flush=True)
+                traceback.print_exc()
+            else:
+                passed += 1
+                print(f"ok     {name} ({time.monotonic() - started:.1f} s)", flush=True)
+    for name in failed:
+        print(f"FAILED {name}")
+    print(f"Processes: {passed} passed, {len(failed)} failed")
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(line_buffering=True)
+    # Also where it was started without: the members are to have it as usual.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # What was made is removed then as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sys.exit(main(sys.argv[1:]))
