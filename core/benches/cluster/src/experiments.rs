@@ -9,7 +9,7 @@ use crate::{Figures, Result, now};
 const RATE: u64 = 50_000;
 const DIFFERING: u64 = 1000;
 
-pub fn run(experiment: &str, entries: u64) -> Result<Figures> {
+pub(crate) fn run(experiment: &str, entries: u64) -> Result<Figures> {
     match experiment {
         "put-40" => put(entries, 40),
         "put-100" => put(entries, 100),

@@ -14,26 +14,26 @@ mod redis;
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The figures of an experiment, by the names of their rows.
-pub type Figures = BTreeMap<&'static str, Vec<f64>>;
+pub(crate) type Figures = BTreeMap<&'static str, Vec<f64>>;
 
 /// Nanoseconds on the clock that all processes of a machine share.
-pub fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
 }
 
-pub fn key(number: u64) -> String {
+pub(crate) fn key(number: u64) -> String {
     format!("session:{number:012}")
 }
 
-pub fn value(number: u64, bytes: usize) -> String {
+pub(crate) fn value(number: u64, bytes: usize) -> String {
     format!("{number:0bytes$}")
 }
 
 /// The value below which this share of all lie.
-pub fn quantile(sorted: &[f64], share: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
     let last = sorted.len().saturating_sub(1);
     sorted.get((last as f64 * share).round() as usize).copied().unwrap_or(f64::NAN)
 }

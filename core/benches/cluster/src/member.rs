@@ -14,7 +14,7 @@ const PAUSE: Duration = Duration::from_micros(500);
 /// How often a paced writer wakes.
 const STEP: Duration = Duration::from_micros(100);
 
-pub fn run(arguments: &[String]) -> Result<()> {
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let [node, cluster, peers @ ..] = arguments else { return Err("a member needs a name".into()) };
     let started = Instant::now();
     let mut options = Options::unnamed().node(node);

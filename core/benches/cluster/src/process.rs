@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::Result;
 
-pub struct Member {
+pub(crate) struct Member {
     child: Child,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,

@@ -12,7 +12,7 @@ use crate::{Figures, Result, key, quantile, value};
 const PIPELINE: u64 = 1000;
 const LONG: Duration = Duration::from_secs(60);
 
-pub fn run(experiment: &str, entries: u64) -> Result<Figures> {
+pub(crate) fn run(experiment: &str, entries: u64) -> Result<Figures> {
     match experiment {
         "put-40" => put("cluster-put-40", entries, 40),
         "put-100" => put("cluster-put-100", entries, 100),
