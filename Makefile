@@ -4,7 +4,7 @@ INPUT ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 
-.PHONY: help demo test conformance bench lint check-memory fuzz install clean
+.PHONY: help demo test conformance bench lint check-memory fuzz sim install clean
 
 help:
 	@echo "make demo [INPUT=file]    the same job in four languages, compared"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint                 format, clippy, header and stub drift"
 	@echo "make check-memory         the C tests under ASan and valgrind"
 	@echo "make fuzz [SECONDS=60]    each fuzz target for that long"
+	@echo "make sim [SEEDS=500]      simulated clusters from many seeds; SEED=n shows one"
 	@echo "make install PREFIX=...   C library, header, pkg-config file"
 
 demo:
@@ -44,6 +45,12 @@ SECONDS ?= 60
 fuzz:
 	@sh .ci/need cargo cc c++
 	@for target in ops value options messages; do sh core/fuzz/run.sh $$target $(SECONDS) || exit 1; done
+
+SEEDS ?= 500
+FROM ?= 1
+sim:
+	@sh .ci/need cargo
+	@MINIKV_SIM_SEED=$(SEED) MINIKV_SIM_FROM=$(FROM) sh .ci/sim $(SEEDS)
 
 install:
 	@sh .ci/need cargo cc

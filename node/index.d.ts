@@ -13,8 +13,8 @@
  * await kv.stop()
  * ```
  *
- * Calls that cannot wait return at once; `lock`, `locked`, `getOrPut` and `stop` return promises. Every failure is a
- * {@link MinikvError} with a stable `code` and leaves the registry as it was. Errors that every call may give are
+ * Calls that cannot wait return at once; `lock`, `locked`, `getOrPut`, `waitSynced`, `stop` and `Registry.start` return
+ * promises: in a cluster they may wait for other members. Every failure is a {@link MinikvError} with a stable `code` and leaves the registry as it was. Errors that every call may give are
  * `stopped` and, where it takes a key, `invalid_key`; they are not repeated below.
  *
  * @packageDocumentation
@@ -261,13 +261,58 @@ export interface WatchOptions extends Abortable {
 /** Something that happened to a key: `delete` and `expire` carry the removed entry. Frozen. */
 export interface KeyEvent<T = Value> {
   /** What happened: a lapsed lease is an `unlock`; `initial` gives each present entry as a `put`. */
-  readonly type: 'put' | 'delete' | 'expire' | 'touch' | 'persist' | 'lock' | 'unlock' | 'owner' | 'member'
+  readonly type: 'put' | 'delete' | 'expire' | 'touch' | 'persist' | 'lock' | 'unlock'
   /** The key: text where it is valid UTF-8, otherwise bytes. */
   readonly key: string | Buffer
   /** The entry after the event; of `delete` and `expire` the removed one. */
   readonly entry: Entry<T>
   /** 1. */
   readonly count: number
+  /** There is none: see the entry's. */
+  readonly node: null
+  /** There is none. */
+  readonly state: null
+  /** There is none: see the entry's holder. */
+  readonly owner: null
+}
+
+/** A member of the cluster came, went, or is otherwise than before; every watch gets it, whatever it watches. Frozen. */
+export interface MemberEvent {
+  /** Tells it from the others. */
+  readonly type: 'member'
+  /** There is none. */
+  readonly key: null
+  /** There is none. */
+  readonly entry: null
+  /** 1. */
+  readonly count: number
+  /** The member's name. */
+  readonly node: string
+  /** How it is from now on. */
+  readonly state: MemberState
+  /** There is none. */
+  readonly owner: null
+}
+
+/**
+ * The entries of a node have passed to another member, or back: one event for all of them. Every watch gets it,
+ * whatever it watches. Frozen.
+ */
+export interface OwnerEvent {
+  /** Tells it from the others. */
+  readonly type: 'owner'
+  /** There is none. */
+  readonly key: null
+  /** There is none. */
+  readonly entry: null
+  /** 1. */
+  readonly count: number
+  /** The node whose entries have passed. */
+  readonly node: string
+  /** There is none. */
+  readonly state: null
+  /** The node that has them from now on. */
+  readonly owner: string
 }
 
 /** The reader was too slow. Frozen. */
@@ -280,10 +325,16 @@ export interface LaggedEvent {
   readonly entry: null
   /** How many events before the next one are lost. */
   readonly count: number
+  /** There is none. */
+  readonly node: null
+  /** There is none. */
+  readonly state: null
+  /** There is none. */
+  readonly owner: null
 }
 
-/** One event of a watch. */
-export type Event<T = Value> = KeyEvent<T> | LaggedEvent
+/** One event of a watch; `member` and `owner` come in a cluster only. */
+export type Event<T = Value> = KeyEvent<T> | MemberEvent | OwnerEvent | LaggedEvent
 
 /**
  * A subscription, from {@link Registry.watch}: iterate it with `for await`. It ends when it is closed, when the loop is
@@ -378,8 +429,33 @@ export interface Options {
   maxWatchers?: number | null
   /** The lease of locks that are taken without one, at most 10 minutes. Default: none. */
   lockLease?: Duration | null
-  /** `'manual'` moves only by `advance`, for tests. Default `'system'`. */
+  /** `'manual'` moves only by `advance`, for tests; not in a cluster. Default `'system'`. */
   clock?: 'system' | 'manual' | null
+  /**
+   * The name of a cluster to be a member of: all members hold all entries. Give each member a `node` of its own. The
+   * options that follow belong to it. Default: no cluster, no sockets.
+   */
+  cluster?: string | null
+  /** Where to listen: `'host:port'` (port 0: a free one) or `'unix:/path'`. Default `'127.0.0.1:0'`. */
+  listen?: string | readonly string[] | null
+  /** Where to dial other members. What cannot be reached is tried again, and is no error. Default: nowhere. */
+  peers?: string | readonly string[] | null
+  /** `'multicast'` finds members in the local network. Default: only `peers`, and whom they know. */
+  discovery?: 'multicast' | null
+  /** How long a member may be silent until it is taken for dead, 100 ms to 60 s. Default 2.5 s. */
+  failureTimeout?: Duration | null
+  /** Encrypts all links; members without a certificate of the same authority are refused. Default: no encryption. */
+  tls?: TlsOptions | null
+}
+
+/** The certificates of a member of a cluster: paths of PEM files, all of them required. */
+export interface TlsOptions {
+  /** The certificate of the authority that has signed those of all members. */
+  ca: string
+  /** This member's certificate. */
+  cert: string
+  /** Its private key. */
+  key: string
 }
 
 /** Options to start a registry with. */
@@ -399,6 +475,33 @@ export interface OptionsInForce {
   maxWatchers: number
   lockLease: string | null
   clock: 'system' | 'manual'
+  cluster: string | null
+  listen: string[] | null
+  peers: string[] | null
+  discovery: 'multicast' | null
+  failureTimeout: string | null
+  tls: TlsOptions | null
+}
+
+/** How a member of a cluster is: there but not synced yet, there, silent for the failure timeout, or gone. */
+export type MemberState = 'joining' | 'live' | 'down' | 'left'
+
+/** One member of a cluster, from {@link Registry.members}. A plain object, frozen. */
+export interface Member {
+  /** Its name. */
+  readonly node: string
+  /** The identity of this start of it: 32 hexadecimal digits. */
+  readonly incarnation: string
+  /** How it is, as this member sees it. */
+  readonly state: MemberState
+  /** Changes it has announced that are not applied here yet. */
+  readonly lag: number
+  /** What it holds, as 16 hexadecimal digits: equal tables have equal ones. null until it has told, and outside a cluster. */
+  readonly digest: string | null
+  /** Whether it is this very member. */
+  readonly isSelf: boolean
+  /** Whether another live member has the same name. */
+  readonly namesake: boolean
 }
 
 /** Counts of one moment. */
@@ -423,6 +526,30 @@ export interface Stats {
   workerRestarts: number
   /** False after too many restarts within a minute; reads and writes go on. */
   healthy: boolean
+  /** Live members of the cluster, this one included; without a cluster 1. */
+  members: number
+  /** Records sent to other members. */
+  replicatedOut: number
+  /** Records of other members applied here. */
+  replicatedIn: number
+  /** Records waiting to be sent. */
+  outbox: number
+  /** How often the outbox was full, so that the rest goes by repair. */
+  outboxOverflows: number
+  /** Rounds of repair that moved something. */
+  repairs: number
+  /** Deleted and expired entries that are kept in mind until all members know. */
+  tombstones: number
+  /** Records from beyond the bound of the clock, kept until they are due. */
+  parked: number
+  /** Messages and links refused: garbage, another cluster, another version. */
+  refused: number
+  /** Entries received in the first sync. */
+  syncEntries: number
+  /** Entries that the first sync has in all. */
+  syncTotal: number
+  /** How far this clock is from the lower median of the live members', in ms. */
+  clockOffsetMs: number
 }
 
 /**
@@ -431,20 +558,39 @@ export interface Stats {
  * A registry with a name belongs to the process: every thread can open it, and it runs until `stop` or the end of the
  * process, also when the worker that started it has ended. One without a name lasts as long as something refers to it.
  *
- * What keeps the process alive: a `lock`, `locked` or `getOrPut` that waits; nothing else. A registry that was not
- * stopped, an entry that will expire, a held lock, and a watch (see {@link Watch.ref}) do not.
+ * What keeps the process alive: a `lock`, `locked`, `getOrPut`, `waitSynced`, `stop` or `Registry.start` that waits;
+ * nothing else. A registry that was not stopped, in a cluster or not, an entry that will expire, a held lock, and a
+ * watch (see {@link Watch.ref}) do not. To other members a process that ends without `stop` is one that died.
  */
 export class Registry implements AsyncDisposable {
   /**
-   * Starts a registry.
+   * Starts a registry. In a cluster without any wait for other members: see {@link Registry.waitSynced}, which also
+   * tells if a live one has the same node name; {@link Registry.start} waits for such things first.
    *
    * @param name The name under which others open it; without one only this handle reaches it.
    * @param options Also what {@link Registry.options} gave.
    * @throws `already_started` if one of this name runs in this process; `invalid_argument`, for a misspelt option with
-   *   the nearest right one.
+   *   the nearest right one; in a cluster `io` if it cannot listen, or read the files of `tls`.
    */
   constructor(name?: string | null, options?: StartOptions | null)
   constructor(options: StartOptions)
+
+  /**
+   * Starts a registry as the constructor does. In a cluster it waits a moment, at most half a second, for a first word
+   * of the configured peers, and up to two failure timeouts for an earlier member of the same node name to vanish.
+   *
+   * ```js
+   * const { Registry } = require('minikv')
+   * const kv = await Registry.start('wallet', { cluster: 'shop', node: 'n1', listen: '127.0.0.1:0' })
+   * await kv.waitSynced(10_000)
+   * console.log(kv.endpoints()) // what others give as `peers`
+   * await kv.stop()
+   * ```
+   *
+   * Rejects as the constructor throws; in a cluster also with `cluster` if a live member has the same node name.
+   */
+  static start(name?: string | null, options?: StartOptions | null): Promise<Registry>
+  static start(options: StartOptions): Promise<Registry>
 
   /**
    * The registry of this name that was started in this process, from any thread: one table, no copies.
@@ -454,7 +600,8 @@ export class Registry implements AsyncDisposable {
   static open(name: string, options?: HandleOptions | null): Registry
 
   /**
-   * Starts a registry with the options of a TOML file, whose fields are written with underscores: `default_ttl = "60s"`.
+   * Starts a registry, as the constructor does, with the options of a TOML file, whose fields are written with
+   * underscores: `default_ttl = "60s"`.
    *
    * @throws `io` if it cannot be read; as the constructor.
    */
@@ -605,6 +752,25 @@ export class Registry implements AsyncDisposable {
    */
   watch<T = Value>(options?: Prefix | WatchOptions | null): Watch<T>
 
+  /** Whether the first sync with the cluster is done, so that reads see what the others had; without a cluster always. */
+  ready(): boolean
+
+  /**
+   * Waits until the first sync with the cluster is done; without a cluster it is.
+   *
+   * @param timeout Waits at most this long. Default Infinity.
+   *
+   * Rejects with `timeout`, whose message tells how far it is; `cluster` if this member could not join, such as for a
+   * live member of the same node name; `invalid_argument`, or the signal's reason.
+   */
+  waitSynced(timeout?: Duration | null, options?: Abortable | null): Promise<void>
+
+  /** The members of the cluster, sorted by node, then incarnation; without a cluster this one. */
+  members(): Member[]
+
+  /** Where other members can dial this one, with the true ports; without a cluster nowhere. */
+  endpoints(): string[]
+
   /**
    * Moves a manual clock on by so many ms. Every expiry, lease end, renewal and elapsed wait on the way is processed,
    * in order of time, before it returns.
@@ -643,7 +809,10 @@ export class Registry implements AsyncDisposable {
   ): Promise<R>
   locked<T = Value>(key: Key, options?: LockedOptions | null): Promise<Held<T>>
 
-  /** Stops the registry for all threads; once more is fine. Waiting calls and all later ones get `stopped`. */
+  /**
+   * Stops the registry for all threads; once more is fine. Waiting calls and all later ones get `stopped`. A member of a
+   * cluster takes its leave of the others first, which may take a second.
+   */
   stop(): Promise<void>
 
   /** Stops the registry that this handle started; one from `open` gives only itself back. */

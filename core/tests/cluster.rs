@@ -1,6 +1,7 @@
 //! Members in one process over loopback, with the real engine.
 
-#![allow(clippy::unwrap_used, missing_docs)]
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
+#![cfg(feature = "cluster")]
 
 use std::time::Duration;
 

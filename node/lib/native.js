@@ -69,6 +69,20 @@ function waitFor(id, take, signal) {
   })
 }
 
+/** The longest time that a timer of Node can be set to. */
+const LONGEST = 2 ** 31 - 1
+
+/** Calls `ring` after so many ms, be they infinite; what comes back takes that back. */
+function after(ms, ring) {
+  let timer
+  const set = (left) => {
+    if (left === Infinity) return
+    timer = left > LONGEST ? setTimeout(set, LONGEST, left - LONGEST) : setTimeout(ring, left)
+  }
+  set(ms)
+  return () => clearTimeout(timer)
+}
+
 /** Gives back what a collected object held. */
 const slots = new FinalizationRegistry((id) => {
   handlers.delete(id)
@@ -76,4 +90,4 @@ const slots = new FinalizationRegistry((id) => {
 })
 const handles = new FinalizationRegistry((id) => native.close(id))
 
-module.exports = { native, handlers, dispatch, keepAlive, signalOf, waitFor, slots, handles }
+module.exports = { native, after, handlers, dispatch, keepAlive, signalOf, waitFor, slots, handles }

@@ -2,7 +2,7 @@
 
 const { AsyncLocalStorage } = require('node:async_hooks')
 const { fileURLToPath } = require('node:url')
-const { native, dispatch, signalOf, waitFor, handles } = require('./native')
+const { native, after, dispatch, handlers, handles, signalOf, waitFor } = require('./native')
 const { invalidArgument } = require('./errors')
 const { Entry, entryOrNull, entriesOf } = require('./entry')
 const { Held } = require('./held')
@@ -23,6 +23,8 @@ class Registry {
   /** Whether leaving a scope stops the registry, or only gives this handle back. */
   #starter
   #name
+  /** That this handle has stopped the registry, or is at it. */
+  #stopping
 
   constructor(name, options) {
     if (name === OPENED) {
@@ -31,6 +33,11 @@ class Registry {
       ;[this.#id, this.#starter] = native.start(startOptions(name, options))
     }
     handles.register(this, this.#id, this)
+  }
+
+  static async start(name, options) {
+    const id = native.startAside(startOptions(name, options))
+    return new Registry(OPENED, await waitFor(id, native.startTake))
   }
 
   static open(name, options) {
@@ -131,6 +138,37 @@ class Registry {
     return native.options(this.#id)
   }
 
+  ready() {
+    return native.ready(this.#id)
+  }
+
+  async waitSynced(timeout, options) {
+    native.ensureRunning(this.#id)
+    const signal = signalOf(options)
+    signal?.throwIfAborted()
+    const waiting = native.sync(this.#id, timeout, flat(options))
+    if (waiting === undefined) return
+    const [id, ms] = waiting
+    let over = false
+    const cancel = after(ms, () => {
+      over = true
+      handlers.get(id)?.()
+    })
+    try {
+      await waitFor(id, (wait) => native.syncTake(wait, over), signal)
+    } finally {
+      cancel()
+    }
+  }
+
+  members() {
+    return native.members(this.#id).map((member) => Object.freeze(member))
+  }
+
+  endpoints() {
+    return native.endpoints(this.#id)
+  }
+
   advance(ms) {
     native.advance(this.#id, ms)
     // What fell due is settled when this returns, not at the next turn of the event loop.
@@ -225,21 +263,23 @@ class Registry {
     return this.#name
   }
 
-  async stop() {
-    native.stop(this.#id)
+  stop() {
+    return (this.#stopping ??= this.#stop())
+  }
+
+  async #stop() {
+    const id = native.stop(this.#id)
     // Whoever waits learns of it.
     dispatch()
+    if (id !== undefined) await waitFor(id, native.stopTake)
   }
 
   #leave() {
-    if (this.#starter) {
-      native.stop(this.#id)
-      dispatch()
-      return
-    }
+    if (this.#starter) return this.stop()
     handles.unregister(this)
     native.close(this.#id)
     this.#id = RELEASED
+    return undefined
   }
 
   [Symbol.dispose]() {
@@ -247,7 +287,7 @@ class Registry {
   }
 
   async [Symbol.asyncDispose]() {
-    this.#leave()
+    await this.#leave()
   }
 }
 

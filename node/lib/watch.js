@@ -46,8 +46,8 @@ class Watch {
   #take(arm) {
     const event = native.watchNext(this.#id, arm)
     if (event === null) return null
-    const [type, key, packed, count] = event
-    return Object.freeze({ type, key, entry: entryOrNull(packed), count })
+    const [type, key, packed, count, node = null, state = null, owner = null] = event
+    return Object.freeze({ type, key, entry: entryOrNull(packed), count, node, state, owner })
   }
 
   /** Whether there is somebody to tell, and whether the process lives for it. */

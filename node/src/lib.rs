@@ -3,6 +3,7 @@
 //! `js` is the border to Node-API; everything above it is safe code. The functions in `calls` are what
 //! `lib/*.js` calls; the classes that users see are written there.
 
+mod aside;
 mod bridge;
 mod calls;
 mod js;

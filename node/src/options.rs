@@ -10,6 +10,7 @@ use minikv::{
 };
 
 use crate::js::{Done, Env, Js, Kind};
+use crate::state::Helper;
 use crate::take::{self, invalid_argument};
 
 /// The names of all options of calls.
@@ -54,6 +55,7 @@ pub const LOCK: &[&str] = &[
     "signal",
 ];
 pub const LOCKED: &[&str] = &["owner", "fence", "ifVersion", "wait", "lease", "create", "signal"];
+pub const SIGNAL: &[&str] = &["signal"];
 const LIST: &[&str] = &["prefix", "limit", "cursor", "raw"];
 const WATCH: &[&str] = &["prefix", "key", "initial", "capacity", "signal"];
 
@@ -91,7 +93,7 @@ impl Given {
                 "persist" => given.persist = Some(bool(env, name, value)?),
                 "keepTtl" => given.keep_ttl = Some(bool(env, name, value)?),
                 "ifAbsent" => given.if_absent = Some(bool(env, name, value)?),
-                "wait" => given.wait = Some(wait(env, value)?),
+                "wait" => given.wait = Some(wait(env, name, value)?),
                 "lease" => given.lease = Some(duration(env, name, value)?),
                 "create" => given.create = Some(bool(env, name, value)?),
                 _ => {}
@@ -264,12 +266,12 @@ pub fn duration(env: Env<'_>, name: &str, value: Js<'_>) -> Done<Duration> {
     }
 }
 
-/// The only duration that may be infinite.
-fn wait(env: Env<'_>, value: Js<'_>) -> Done<Duration> {
+/// A duration that may be infinite.
+pub fn wait(env: Env<'_>, name: &str, value: Js<'_>) -> Done<Duration> {
     if env.kind(value)? == Kind::Number && env.number_of(value)? == f64::INFINITY {
         return Ok(Duration::MAX);
     }
-    duration(env, "wait", value)
+    duration(env, name, value)
 }
 
 fn fence(env: Env<'_>, value: Js<'_>) -> Done<u64> {
@@ -452,14 +454,66 @@ fn ints(env: Env<'_>, value: Js<'_>) -> Done<bool> {
     }
 }
 
-/// As the core reads it: durations as text with a unit, numbers as ints.
+/// As the core reads it: durations as text with a unit, numbers as ints. Whether it is of the right type is the core's
+/// to say.
 fn field_value(env: Env<'_>, field: &str, name: &str, value: Js<'_>) -> Done<Value> {
     if Options::DURATION_FIELDS.contains(&field) {
         return Ok(Value::Text(format_duration(duration(env, name, value)?)));
     }
-    match env.kind(value)? {
-        Kind::Text => Ok(Value::Text(text(env, name, value)?)),
-        Kind::Number | Kind::BigInt => Ok(Value::Int(int(env, name, value, 0)?)),
-        _ => Err(invalid_argument(format!("{name} is a string or an integer"))),
+    if env.kind(value)? != Kind::Object {
+        return scalar(env, name, value);
     }
+    if !env.is_array(value)? {
+        return fields(env, name, value);
+    }
+    let mut items = Vec::new();
+    for at in 0..env.length_of(value)? {
+        items.push(env.scope(|env| scalar(env, name, env.element(value, at)?))?);
+    }
+    Ok(Value::List(items))
+}
+
+fn scalar(env: Env<'_>, name: &str, value: Js<'_>) -> Done<Value> {
+    match env.kind(value)? {
+        Kind::Undefined | Kind::Null => Ok(Value::Nil),
+        Kind::Bool => Ok(Value::Bool(env.bool_of(value)?)),
+        Kind::Text => Ok(Value::Text(text(env, name, value)?)),
+        Kind::Number if !take::is_safe_int(env.number_of(value)?) => {
+            Ok(Value::Float(env.number_of(value)?))
+        }
+        Kind::Number | Kind::BigInt => Ok(Value::Int(int(env, name, value, 0)?)),
+        _ => Err(invalid_argument(format!("{name} holds something that is no option"))),
+    }
+}
+
+/// A plain object or a Map.
+fn fields(env: Env<'_>, name: &str, object: Js<'_>) -> Done<Value> {
+    let verdict = env.call(env.helper(Helper::Exotic)?, &[object])?;
+    let mut fields = BTreeMap::new();
+    let mut field = |env: Env<'_>, key: Js<'_>, value: Js<'_>| {
+        let key = text(env, &format!("a name within {name}"), key)?;
+        let value = scalar(env, &format!("{name}.{key}"), value)?;
+        fields.insert(key, value);
+        Ok(())
+    };
+    match env.kind(verdict)? {
+        Kind::Null => {
+            let names = env.names_of(object)?;
+            for at in 0..env.length_of(names)? {
+                env.scope(|env| {
+                    let key = env.element(names, at)?;
+                    field(env, key, env.property(object, key)?)
+                })?;
+            }
+        }
+        Kind::Object => {
+            for at in (0..env.length_of(verdict)?).step_by(2) {
+                env.scope(|env| {
+                    field(env, env.element(verdict, at)?, env.element(verdict, at + 1)?)
+                })?;
+            }
+        }
+        _ => return Err(invalid_argument(format!("{name} is an object that is no option"))),
+    }
+    Ok(Value::Map(fields))
 }

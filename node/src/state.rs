@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use minikv::{
-    Computation, Error, ErrorKind, LockGuard, PendingGuard, PendingLock, PendingValue, Registry,
-    Watch,
+    Computation, Error, ErrorKind, LockGuard, PendingGuard, PendingLock, PendingSync, PendingValue,
+    Registry, Watch,
 };
 use napi_sys as sys;
 
+use crate::aside::{Job, Kv};
 use crate::bridge::Bridge;
 use crate::js::{Done, Env, Fail, Js};
 
@@ -33,7 +34,7 @@ const HELPERS: usize = 4;
 
 /// A handle to a registry.
 pub struct Handle {
-    pub kv: Registry,
+    pub kv: Kv,
     /// Whether ints always come back as BigInt.
     pub bigint: bool,
 }
@@ -46,19 +47,23 @@ pub enum Slot {
     Compute(Computation, bool),
     Held(Rc<Held>),
     Watch(Rc<Watching>),
+    Start(Job<Started>, bool),
+    Stop(Job<()>),
+    Sync(PendingSync, Rc<Handle>),
 }
+
+/// A registry, and whether it was started just now.
+pub type Started = Result<(Kv, bool), Error>;
 
 pub struct Held {
     pub guard: LockGuard,
-    pub kv: Registry,
-    pub bigint: bool,
+    pub handle: Rc<Handle>,
 }
 
 pub struct Watching {
     pub watch: Watch,
     /// A registry without a name lasts as long as somebody watches it.
-    pub _kv: Registry,
-    pub bigint: bool,
+    pub handle: Rc<Handle>,
     /// Whether somebody waits for the next event and wants to be told.
     pub armed: Arc<AtomicBool>,
 }
@@ -102,7 +107,7 @@ impl State {
         Ok(())
     }
 
-    pub fn add_handle(&self, kv: Registry, bigint: bool) -> usize {
+    pub fn add_handle(&self, kv: Kv, bigint: bool) -> usize {
         let handle = Some(Rc::new(Handle { kv, bigint }));
         let mut handles = self.handles.borrow_mut();
         match self.free.borrow_mut().pop() {
@@ -156,7 +161,7 @@ impl State {
             | Slot::Guard(_, bigint)
             | Slot::Value(_, bigint)
             | Slot::Compute(_, bigint) => self.bigint.set(*bigint),
-            Slot::Held(_) | Slot::Watch(_) => {}
+            Slot::Held(_) | Slot::Watch(_) | Slot::Start(..) | Slot::Stop(_) | Slot::Sync(..) => {}
         }
         Some(slot)
     }
@@ -164,7 +169,7 @@ impl State {
     pub fn held(&self, id: u64) -> Done<Rc<Held>> {
         match self.slots.borrow().get(&id) {
             Some(Slot::Held(held)) => {
-                self.bigint.set(held.bigint);
+                self.bigint.set(held.handle.bigint);
                 Ok(held.clone())
             }
             _ => Err(unknown()),

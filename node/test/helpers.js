@@ -31,7 +31,7 @@ async function refuses(code, call, message) {
 }
 
 /** Runs a program in a process of its own, which must end by itself. */
-function run(source, { args = [], signalWhen } = {}) {
+function run(source, { args = [], signalWhen, signalWith = 'SIGINT' } = {}) {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...args, '-e', source], { cwd: folder })
     let [stdout, stderr] = ['', '']
@@ -40,7 +40,7 @@ function run(source, { args = [], signalWhen } = {}) {
       stdout += data
       if (signalWhen !== undefined && stdout.includes(signalWhen)) {
         signalWhen = undefined
-        child.kill('SIGINT')
+        child.kill(signalWith)
       }
     })
     child.stderr.on('data', (data) => (stderr += data))

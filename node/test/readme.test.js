@@ -27,7 +27,7 @@ await again.stop()
 
 test('the snippets of index.d.ts run', async () => {
   const types = fs.readFileSync(path.join(folder, 'index.d.ts'), 'utf8')
-  const snippets = [...types.matchAll(/```js\n([^]*?)```/g)].map((match) => match[1].replace(/^ \* ?/gm, ''))
+  const snippets = [...types.matchAll(/```js\n([^]*?)```/g)].map((match) => match[1].replace(/^ *\* ?/gm, ''))
   assert.ok(snippets.length > 0)
   for (const snippet of snippets) {
     const { code, stderr } = await run(`(async () => {\n${snippet}\n})()`)

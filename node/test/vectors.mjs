@@ -130,6 +130,17 @@ class Case {
       case 'options':
         fields()
         return kv[step.op]()
+      case 'start':
+        fields('options')
+        return startAndStop(step.options)
+      case 'ready':
+      case 'members':
+      case 'endpoints':
+        fields()
+        return kv[step.op]()
+      case 'wait_synced':
+        fields('timeout_ms')
+        return kv.waitSynced(step.timeout_ms)
       case 'watch':
         fields('as', 'prefix', 'key', 'initial', 'capacity')
         this.watches.set(step.as, kv.watch(this.options(step, ['prefix', 'key', 'initial', 'capacity'])))
@@ -266,7 +277,7 @@ class Case {
     const { expect } = step
     onlyFields(
       expect,
-      'entry nil bool count keys entries cursor value stats options events unordered'.split(' '),
+      'entry nil bool count keys entries cursor value stats options members endpoints events unordered'.split(' '),
       'expect',
     )
     if ('entry' in expect) this.judgeEntry(expect.entry, result)
@@ -295,6 +306,8 @@ class Case {
         if (result[camel(field)] !== value) fail(`${form}.${field}`, value, result[camel(field)])
       }
     }
+    if ('members' in expect) matchAll(expect.members, result, sameMember)
+    if ('endpoints' in expect) matchAll(expect.endpoints, result, (text, got) => text === got)
     if ('events' in expect) {
       const match = expect.unordered ? matchAny : matchAll
       match(expect.events, result, this.holds((expected, event) => this.judgeEvent(expected, event)))
@@ -332,6 +345,21 @@ function fieldOf(step, result, field) {
 function sameHolder(expected, holder) {
   if (expected === null || holder === null) return expected === holder
   return holder.node === expected.node && holder.owner === toKey(expected.owner)
+}
+
+const MEMBER = ['node', 'state', 'lag', 'digest', 'is_self', 'namesake']
+
+function sameMember(expected, member) {
+  onlyFields(expected, MEMBER, 'member')
+  return Object.entries(expected).every(([field, value]) => member[camel(field)] === value)
+}
+
+/** Starts another registry in each of the two ways. A name that is no option's goes there as it stands. */
+async function startAndStop(written) {
+  const options = {}
+  for (const [field, value] of Object.entries(written)) options[camel(field.replace(/_ms$/, ''))] = toValue(value)
+  await new minikv.Registry(options).stop()
+  await (await minikv.Registry.start(options)).stop()
 }
 
 function matchAll(expected, got, same) {

@@ -2,7 +2,7 @@
 //! askers'. A coordinator grants only in its own term, which it opens by asking every other member for the
 //! locks it holds and for the promise to follow no lower term.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::records::Batch;
@@ -99,7 +99,12 @@ pub(crate) struct Locks {
     open: bool,
     asked_at: u64,
     highest_clock: u64,
+    /// The last asks whose grants were taken.
+    taken: BTreeSet<u64>,
 }
+
+/// How many asks are remembered whose grants were taken.
+const TAKEN: usize = 4096;
 
 /// How many times of sending an ask are remembered.
 const ATTEMPTS: usize = 8;
@@ -155,7 +160,10 @@ impl State {
                 ask.sent.insert(0, (ask.attempt, cx.now.mono));
                 ask.sent.truncate(ATTEMPTS);
                 let known = cx.table.known(&ask.key);
-                let floor = known.and_then(|record| record.lock().map(|lock| lock.fence));
+                let lock = known.as_ref().and_then(|record| record.lock());
+                let own = cx.own();
+                let released = lock.filter(|lock| lock.member.incarnation == own);
+                let released = released.is_some_and(|lock| lock.state == LockState::Released);
                 let wait = match ask.deadline {
                     NEVER => NEVER,
                     deadline => deadline.saturating_sub(cx.now.mono),
@@ -166,7 +174,8 @@ impl State {
                     key: ask.key.to_vec(),
                     owner: ask.request.owner.clone(),
                     renews: ask.request.fence.filter(|_| ask.request.renewal),
-                    floor: floor.unwrap_or_default(),
+                    floor: lock.map_or(0, |lock| lock.fence),
+                    released,
                     lease: ask.request.grant.lease,
                     wait,
                 };
@@ -215,10 +224,21 @@ impl State {
             todo.member(from, cx.writer().term_answer(term, promised, &Batch::default()));
         }
         if !known || lower {
-            // The promise to a later coordinator did not mention it: it is not to be.
-            if let LockAnswer::Granted { fence, again: false, .. } = answer {
+            // The promise to a later coordinator did not mention it: it is not to be. Unless it was taken: an
+            // answer may come twice.
+            if let LockAnswer::Granted { fence, again: false, .. } = answer
+                && !self.locks.taken.contains(&id)
+            {
                 todo.member(from, cx.writer().lock_cancel(id, Some(fence)));
             }
+            return;
+        }
+        if let LockAnswer::Granted { fence, grantor, .. } = &answer
+            && self.is_released(cx, id, (*fence, *grantor))
+        {
+            // Granted again to who had it then, and has given it back since: it is to be asked for anew.
+            todo.member(from, cx.writer().lock_cancel(id, None));
+            self.pursue(cx, id, todo);
             return;
         }
         let Some(ask) = self.locks.asks.remove(&id) else { return };
@@ -241,6 +261,12 @@ impl State {
                 let (result, effects) = cx.table.apply_quietly(&mutation);
                 todo.follow_ups.extend(effects);
                 let taken = matches!(&result, Ok(Applied { entry: Some(_), .. }));
+                if taken {
+                    self.locks.taken.insert(id);
+                    if self.locks.taken.len() > TAKEN {
+                        self.locks.taken.pop_first();
+                    }
+                }
                 if !taken && !again && !request.renewal {
                     todo.member(from, cx.writer().lock_cancel(id, Some(fence)));
                 }
@@ -254,6 +280,16 @@ impl State {
             }
             LockAnswer::Lost => conclude(outcome, Ok(Applied::default()), todo),
         }
+    }
+
+    /// Whether this grant is over already, for a wish other than to prolong it.
+    fn is_released(&self, cx: &Cx<'_>, id: u64, grant: (u64, u128)) -> bool {
+        let Some(ask) = self.locks.asks.get(&id).filter(|ask| !ask.request.renewal) else {
+            return false;
+        };
+        let known = cx.table.known(&ask.key);
+        let lock = known.as_ref().and_then(|record| record.lock());
+        lock.is_some_and(|lock| lock.grant() == grant && lock.state == LockState::Released)
     }
 
     /// Another member wants a lock of this one.
@@ -305,6 +341,9 @@ impl State {
             return;
         }
         let ask = &request.ask;
+        if ask.released {
+            todo.follow_ups.extend(cx.table.end_lock_quietly(&ask.key, ask.floor, from));
+        }
         let wanted = LockRequest {
             owner: ask.owner.clone(),
             fence: ask.renews,
@@ -398,6 +437,12 @@ impl State {
             unwanted = Some(fence);
         }
         let Some(fence) = unwanted else { return };
+        // Another there who asked under the same label has it, too.
+        let same = |answer: &LockAnswer| matches!(answer, LockAnswer::Granted { fence: f, .. } if *f == fence);
+        let others = self.locks.requests.range((from, 0)..=(from, u64::MAX));
+        if others.filter_map(|(_, request)| request.answer.as_ref()).any(same) {
+            return;
+        }
         todo.follow_ups.extend(cx.table.end_lock_quietly(&ask.key, fence, from));
     }
 

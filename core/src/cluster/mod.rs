@@ -23,6 +23,8 @@ mod preflight;
 mod records;
 mod repair;
 pub(crate) mod settings;
+#[cfg(all(test, not(feature = "__shuttle")))]
+mod sim;
 mod state;
 mod sync;
 #[cfg(feature = "cluster")]
@@ -409,5 +411,10 @@ impl Cluster {
     #[cfg(any(test, feature = "__fuzz"))]
     pub fn minted(&self) -> u64 {
         self.replication.minted()
+    }
+
+    #[cfg(test)]
+    pub fn outbox_len(&self) -> usize {
+        self.replication.outbox_len()
     }
 }

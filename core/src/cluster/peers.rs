@@ -14,6 +14,9 @@ const OFFSETS: usize = 8;
 /// How many of its own heartbeats a member remembers to know when it sent them.
 const BEATS: usize = 64;
 
+/// How many of those are remembered that have been away for too long.
+const LONG_GONE: usize = 4096;
+
 /// Another member.
 pub(crate) struct Peer {
     pub member: Arc<Member>,
@@ -55,6 +58,8 @@ pub(crate) struct Peer {
 
 impl Peer {
     fn new(member: Arc<Member>, now: u64) -> Peer {
+        // One that was away for very long is believed in again as soon as it is there.
+        let freed = member.until() == 0;
         Peer {
             member,
             endpoints: Vec::new(),
@@ -72,7 +77,7 @@ impl Peer {
             next: None,
             root: None,
             live: false,
-            freed: false,
+            freed,
             agreed: None,
             differs_since: None,
             missed: true,
@@ -113,6 +118,8 @@ impl Peer {
 pub(crate) struct Peers {
     pub all: BTreeMap<u128, Peer>,
     pub beat: u64,
+    /// When those agreed with this one that have been away for too long to be remembered otherwise.
+    agreed: BTreeMap<u128, (u64, u64)>,
     beats: VecDeque<(u64, u64)>,
     next_beat: u64,
     pub beat_now: bool,
@@ -156,6 +163,7 @@ impl State {
             peer.freed = peer.member.until() == 0;
             // What it sent before is found by comparing.
             (peer.next, peer.sent) = (Some(beat.sent + 1), beat.sent);
+            peer.agreed = self.peers.agreed.remove(&header.from);
             self.peers.all.insert(header.from, peer);
             self.peers.beat_now = true;
         }
@@ -393,7 +401,19 @@ impl State {
     pub fn look_after_links(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
         let now = cx.now.mono;
         let remember = cx.settings.remember;
-        self.peers.all.retain(|_, peer| peer.live || now.saturating_sub(peer.heard_at) <= remember);
+        let Peers { all, agreed, .. } = &mut self.peers;
+        all.retain(|member, peer| {
+            let stays = peer.live || now.saturating_sub(peer.heard_at) <= remember;
+            // Should they meet again, it matters what both had when they last agreed.
+            if let Some(when) = peer.agreed.filter(|_| !stays && !peer.left) {
+                agreed.insert(*member, when);
+            }
+            stays
+        });
+        while agreed.len() > LONG_GONE {
+            let oldest = agreed.iter().min_by_key(|(_, when)| **when).map(|(member, _)| *member);
+            oldest.map(|member| agreed.remove(&member));
+        }
         for peer in self.peers.all.values_mut().filter(|peer| !peer.live && !peer.left) {
             let pause = cx.settings.failure_timeout.max((now.saturating_sub(peer.heard_at)) / 8);
             if now.saturating_sub(peer.dialled_at) >= pause {

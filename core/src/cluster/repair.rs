@@ -305,6 +305,11 @@ impl State {
     ) -> Option<Record> {
         let agreed = self.peers.all.get(&from).and_then(|peer| peer.agreed);
         let Some((mono, wall)) = agreed else { return Some(record) };
+        // A grave that both had then and only this one has now was forgotten there: its time has come here,
+        // too. Sent back it would begin to age anew, and so on for ever.
+        if cx.table.forget_if_older(&record, mono) {
+            return None;
+        }
         let long_ago = cx.now.mono.saturating_sub(mono) > cx.settings.remember;
         let known_then = record.time() <= wall.saturating_sub(cx.settings.clock_bound);
         let lives = record.stamp().is_some_and(|stamp| !stamp.dead);

@@ -6,6 +6,8 @@
 //! these, so who sees it knows that messages arrive from then on, and where to dial its member again.
 
 mod dial;
+#[cfg(target_os = "linux")]
+mod linger;
 mod settings;
 
 use std::cell::Cell;
@@ -462,6 +464,20 @@ async fn declare(
         })
         .background()
         .await?;
+    #[cfg(target_os = "linux")]
+    session
+        .info()
+        .link_events_listener()
+        .callback(|event| {
+            if event.kind() == SampleKind::Put {
+                let link = event.link();
+                let [from, to] = [link.src(), link.dst()].map(|at| from_locator(at.as_str()));
+                // It looks at every open file.
+                ZRuntime::Net.spawn_blocking(move || linger::remove(&from, &to));
+            }
+        })
+        .background()
+        .await?;
     let seen = shared.clone();
     session
         .liveliness()
@@ -472,12 +488,12 @@ async fn declare(
             let key = sample.key_expr().as_str();
             match seen.read_token(key) {
                 Some((incarnation, endpoints)) => {
-                    if incarnation != seen.own && seen.note(incarnation, endpoints, up) {
-                        in_callback(|| match up {
-                            true => inbound.link_up(incarnation),
-                            false => inbound.link_down(incarnation),
-                        });
-                    }
+                    let is_news = incarnation != seen.own && seen.note(incarnation, endpoints, up);
+                    in_callback(|| match (is_news, up) {
+                        (true, true) => inbound.link_up(incarnation),
+                        (true, false) => inbound.link_down(incarnation),
+                        (false, _) => {}
+                    });
                 }
                 None if up => in_callback(|| inbound.refused(OTHER_CLUSTER)),
                 None => {}

@@ -131,6 +131,13 @@ impl Core {
         core
     }
 
+    /// The earliest deadlines on the wall and the monotonic clock, renewals included.
+    #[cfg(test)]
+    pub fn next_deadlines(&self) -> (u64, u64) {
+        let (wall, mono) = self.table.next_deadlines();
+        (wall, mono.min(self.renewals.next()))
+    }
+
     /// What a sweeper would do now.
     #[cfg(any(test, feature = "__fuzz"))]
     pub fn sweep_now(&self) {

@@ -203,12 +203,21 @@ impl Table {
         }
     }
 
+    /// Forgets this grave if it was dug before that time. True: it is not there any more.
+    pub fn forget_if_older(&self, record: &Record, before: u64) -> bool {
+        let hash = self.hash(record.key());
+        self.change(Table::place(hash), true, |shard, cx, _| {
+            shard.forget_if_older(hash, record, before, cx)
+        })
+    }
+
     pub fn set_heir(&self, heir: Option<Arc<str>>) {
         *self.heir.write() = heir;
     }
 }
 
 #[cfg(any(test, feature = "__fuzz"))]
+#[derive(Debug)]
 pub(crate) struct Dumped {
     pub key: Vec<u8>,
     pub stamp: Option<crate::stamp::Stamp>,
@@ -219,6 +228,7 @@ pub(crate) struct Dumped {
 }
 
 #[cfg(any(test, feature = "__fuzz"))]
+#[derive(Debug)]
 pub(crate) struct DumpedLock {
     pub fence: u64,
     pub grantor: u128,
@@ -232,6 +242,25 @@ pub(crate) struct DumpedLock {
 }
 
 #[cfg(any(test, feature = "__fuzz"))]
+impl Dumped {
+    fn new(record: &Record, lives: bool, now: crate::clock::Now) -> Dumped {
+        let lock = record.lock().map(|lock| DumpedLock {
+            fence: lock.fence,
+            grantor: lock.grantor,
+            released: lock.state == LockState::Released,
+            sequence: lock.sequence,
+            member: lock.member.incarnation,
+            owner: lock.owner.as_deref().map(str::to_owned),
+            held: lock.is_held(now),
+            lease_end: lock.lease_end,
+        });
+        let content = lives.then(|| record.encoded().to_vec());
+        let (key, stamp, exp) = (record.key().to_vec(), record.stamp(), record.exp());
+        Dumped { key, stamp, content, exp, lock }
+    }
+}
+
+#[cfg(any(test, feature = "__fuzz"))]
 impl Table {
     /// All that is known, sorted by key.
     pub fn dump(&self) -> Vec<Dumped> {
@@ -239,26 +268,37 @@ impl Table {
         let mut all = Vec::new();
         for slot in &self.slots {
             let shard = slot.shard.read();
-            let live = shard.records().map(|record| (record, true));
-            let graves = shard.graves.records().map(|record| (record, false));
-            for (record, lives) in live.chain(graves) {
-                let lock = record.lock().map(|lock| DumpedLock {
-                    fence: lock.fence,
-                    grantor: lock.grantor,
-                    released: lock.state == LockState::Released,
-                    sequence: lock.sequence,
-                    member: lock.member.incarnation,
-                    owner: lock.owner.as_deref().map(str::to_owned),
-                    held: lock.is_held(now),
-                    lease_end: lock.lease_end,
-                });
-                let content = lives.then(|| record.encoded().to_vec());
-                let (key, stamp, exp) = (record.key().to_vec(), record.stamp(), record.exp());
-                all.push(Dumped { key, stamp, content, exp, lock });
-            }
+            all.extend(shard.records().map(|record| Dumped::new(record, true, now)));
+            all.extend(shard.graves.records().map(|record| Dumped::new(record, false, now)));
         }
         all.sort_by(|a, b| a.key.cmp(&b.key));
         all
+    }
+
+    /// Shows everything that is known to `look`, which says whether it wants a copy.
+    pub fn dump_if(&self, mut look: impl FnMut(&Record, bool) -> bool) -> Vec<Dumped> {
+        let now = self.clock.now();
+        let mut all = Vec::new();
+        for slot in &self.slots {
+            let shard = slot.shard.read();
+            let live = shard.records().map(|record| (record, true));
+            let graves = shard.graves.records().map(|record| (record, false));
+            for (record, lives) in live.chain(graves) {
+                if look(record, lives) {
+                    all.push(Dumped::new(record, lives, now));
+                }
+            }
+        }
+        all
+    }
+
+    /// What is known of one key.
+    pub fn dump_key(&self, key: &[u8]) -> Option<Dumped> {
+        let now = self.clock.now();
+        let hash = self.hash(key);
+        let shard = self.slots[Table::place(hash)].shard.read();
+        let at = shard.target(hash, key);
+        at.known().map(|record| Dumped::new(record, at.present.is_some(), now))
     }
 
     /// What the digest must be.

@@ -28,10 +28,14 @@ struct Grave {
 
 impl Graves {
     pub fn get(&self, hash: u64, key: &[u8]) -> Option<&Record> {
+        self.find(hash, key).map(|grave| &grave.record)
+    }
+
+    fn find(&self, hash: u64, key: &[u8]) -> Option<&Grave> {
         if self.table.is_empty() {
             return None;
         }
-        self.table.find(hash, |grave| grave.record.key() == key).map(|grave| &grave.record)
+        self.table.find(hash, |grave| grave.record.key() == key)
     }
 
     pub fn len(&self) -> usize {
@@ -197,19 +201,40 @@ impl Shard {
             let keys: Vec<Record> =
                 self.graves.table.iter_hash(hash).filter(old).map(|g| g.record.clone()).collect();
             for record in keys {
-                let lock = record.lock().filter(|_| is_held(&record));
-                if lock.is_some_and(|lock| lock.is_held(cx.now)) {
-                    continue;
-                }
-                if let Some(grave) = self.graves.take(hash, record.key()) {
-                    self.unindex_grave(hash, &grave, cx);
-                    if let Some(replication) = cx.replication {
-                        replication.note(Some(&grave), None, cx.now.mono);
-                    }
-                }
+                self.forget_one(hash, record.key(), cx);
             }
         }
         more
+    }
+
+    fn forget_one(&mut self, hash: u64, key: &[u8], cx: &Context<'_>) {
+        let Some(record) = self.graves.get(hash, key) else { return };
+        let lock = record.lock().filter(|_| is_held(record));
+        if lock.is_some_and(|lock| lock.is_held(cx.now)) {
+            return;
+        }
+        if let Some(grave) = self.graves.take(hash, key) {
+            self.unindex_grave(hash, &grave, cx);
+            if let Some(replication) = cx.replication {
+                replication.note(Some(&grave), None, cx.now.mono);
+            }
+        }
+    }
+
+    /// Forgets this grave if it was dug before `before`. True: it is not there any more.
+    pub fn forget_if_older(
+        &mut self,
+        hash: u64,
+        record: &Record,
+        before: u64,
+        cx: &Context<'_>,
+    ) -> bool {
+        let older = |grave: &Grave| grave.record.is_same(record) && grave.since < before;
+        if !self.graves.find(hash, record.key()).is_some_and(older) {
+            return false;
+        }
+        self.forget_one(hash, record.key(), cx);
+        self.graves.get(hash, record.key()).is_none()
     }
 }
 

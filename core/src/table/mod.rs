@@ -14,10 +14,16 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
+#[cfg(not(test))]
+pub(crate) use foldhash::fast::RandomState;
+// The same order of keys in every run: a simulation is to repeat what it did.
+#[cfg(test)]
+pub(crate) use foldhash::fast::FixedState as RandomState;
 
 pub(crate) use self::access::locked_by;
 use self::access::{check_access, locked_error};
+#[cfg(test)]
+pub(crate) use self::cluster::{Dumped, DumpedLock};
 use self::mutation::{Action, Applied, Conditions, Effects, Limits, Mutation, Wait};
 use self::replication::Replication;
 use self::shard::{Context, Shard, ShardStats, heir};

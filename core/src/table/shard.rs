@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
+use super::RandomState;
 use super::access::{check_conditions, expiry_of, locked_error};
 use super::expiry::Deadlines;
 use super::graves::Graves;
@@ -641,6 +641,7 @@ impl Shard {
             }
             assert!(self.graves.get(hash, record.key()).is_none(), "no grave of a present key");
         }
+        bytes += self.graves.records().map(Record::size).sum::<usize>();
         assert_eq!((bytes, held), (self.record_bytes, self.held_locks));
         assert!(
             self.expiries.len() <= expiries

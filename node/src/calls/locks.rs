@@ -4,13 +4,13 @@
 
 use std::rc::Rc;
 
-use minikv::{Entry, Error, ErrorKind, GetOrPut, LockGuard, Registry};
+use minikv::{Entry, Error, ErrorKind, GetOrPut, LockGuard};
 
 use super::keys::{change, check_function};
 use crate::js::{Args, Done, Env, Fail, Js};
 use crate::options::{self, GET_OR_PUT, Given, LOCK, LOCKED, PUT};
 use crate::packed::{pack, pack_or_null};
-use crate::state::{Held, Slot};
+use crate::state::{Handle, Held, Slot};
 use crate::{take, yields};
 
 /// (handle, key, options) → packed entry, null, or the id of the wait
@@ -44,7 +44,7 @@ pub fn lock_take<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     }
 }
 
-fn gone() -> Fail {
+pub fn gone() -> Fail {
     Fail::Kv(Error::new(ErrorKind::Internal, "nobody waits for this any more"))
 }
 
@@ -55,7 +55,7 @@ pub fn locked<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     let options = Given::read(env, args[2], LOCKED)?.lock()?;
     let mut pending = handle.kv.locked_start(&key, options)?;
     if let Some(result) = pending.try_take() {
-        return hold(env, result?, handle.kv.clone(), handle.bigint);
+        return hold(env, result?, handle);
     }
     let id = env.state.new_id();
     let bridge = env.state.bridge.clone();
@@ -64,13 +64,13 @@ pub fn locked<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     env.number(id as f64)
 }
 
-fn hold(env: Env<'_>, guard: LockGuard, kv: Registry, bigint: bool) -> Done<Js<'_>> {
+fn hold(env: Env<'_>, guard: LockGuard, handle: Rc<Handle>) -> Done<Js<'_>> {
     let id = env.state.new_id();
     let (owner, fence) = (env.text(guard.owner())?, env.unsigned(guard.fence())?);
     let key = yields::key(env, guard.key_bytes(), false)?;
     let bridge = env.state.bridge.clone();
     guard.on_lost(move || bridge.push(id));
-    env.state.add(id, Slot::Held(Rc::new(Held { guard, kv, bigint })));
+    env.state.add(id, Slot::Held(Rc::new(Held { guard, handle })));
     env.array(&[env.number(id as f64)?, owner, fence, key])
 }
 
@@ -82,7 +82,7 @@ pub fn locked_take<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
         return Err(gone());
     };
     match pending.try_take() {
-        Some(result) => hold(env, result?, handle.kv.clone(), bigint),
+        Some(result) => hold(env, result?, handle),
         None => {
             env.state.add(id, Slot::Guard(pending, bigint));
             env.undefined()
@@ -93,30 +93,30 @@ pub fn locked_take<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
 /// (id of the guard) → packed entry or null
 pub fn held_get<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     let held = env.state.held(env.id_of(args[0]))?;
-    pack_or_null(env, held.guard.get()?.as_ref(), held.bigint)
+    pack_or_null(env, held.guard.get()?.as_ref(), held.handle.bigint)
 }
 
 /// (id of the guard, value, options) → packed entry
 pub fn held_put<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     let held = env.state.held(env.id_of(args[0]))?;
-    held.kv.ensure_running()?;
+    held.handle.kv.ensure_running()?;
     let value = take::value(env, args[1])?;
     let options = Given::read(env, args[2], PUT)?.put();
-    pack(env, &held.guard.put_with(&value, options)?, held.bigint)
+    pack(env, &held.guard.put_with(&value, options)?, held.handle.bigint)
 }
 
 /// (id of the guard) → packed entry or null
 pub fn held_delete<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     let held = env.state.held(env.id_of(args[0]))?;
-    pack_or_null(env, held.guard.delete()?.as_ref(), held.bigint)
+    pack_or_null(env, held.guard.delete()?.as_ref(), held.handle.bigint)
 }
 
 /// (id of the guard, by) → packed entry
 pub fn held_incr<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     let held = env.state.held(env.id_of(args[0]))?;
-    held.kv.ensure_running()?;
+    held.handle.kv.ensure_running()?;
     let by = options::int(env, "by", args[1], 1)?;
-    pack(env, &held.guard.incr(by)?, held.bigint)
+    pack(env, &held.guard.incr(by)?, held.handle.bigint)
 }
 
 /// (id of the guard, function) → packed entry or null
@@ -124,23 +124,23 @@ pub fn held_update<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     let held = env.state.held(env.id_of(args[0]))?;
     held.guard.check()?;
     check_function(env, args[1])?;
-    let change = |entry: Option<&Entry>| change(env, args[1], entry, held.bigint);
+    let change = |entry: Option<&Entry>| change(env, args[1], entry, held.handle.bigint);
     let entry = held.guard.update(change)?;
-    pack_or_null(env, entry.as_ref(), held.bigint)
+    pack_or_null(env, entry.as_ref(), held.handle.bigint)
 }
 
 /// (id of the guard, ttl) → packed entry or null
 pub fn held_touch<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     let held = env.state.held(env.id_of(args[0]))?;
-    held.kv.ensure_running()?;
+    held.handle.kv.ensure_running()?;
     let ttl = options::duration(env, "ttl", args[1])?;
-    pack_or_null(env, held.guard.touch(ttl)?.as_ref(), held.bigint)
+    pack_or_null(env, held.guard.touch(ttl)?.as_ref(), held.handle.bigint)
 }
 
 /// (id of the guard) → packed entry or null
 pub fn held_persist<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     let held = env.state.held(env.id_of(args[0]))?;
-    pack_or_null(env, held.guard.persist()?.as_ref(), held.bigint)
+    pack_or_null(env, held.guard.persist()?.as_ref(), held.handle.bigint)
 }
 
 /// (id of the guard)

@@ -2,6 +2,7 @@
 //!
 //! Handles are numbers: that of a registry comes first, then the key, the value, the options.
 
+mod cluster;
 mod keys;
 mod locks;
 mod many;
@@ -40,16 +41,24 @@ exports! {
     "optionNames" = starting::option_names,
     "start" = starting::start,
     "fromConfig" = starting::from_config,
+    "startAside" = starting::start_aside,
+    "startTake" = starting::start_take,
     "open" = starting::open,
     "close" = starting::close,
     "drop" = starting::drop_slot,
     "ensureRunning" = starting::ensure_running,
     "stop" = starting::stop,
+    "stopTake" = starting::stop_take,
     "stats" = starting::stats,
     "options" = starting::options,
     "advance" = starting::advance,
     "takeReady" = starting::take_ready,
     "keepAlive" = starting::keep_alive,
+    "ready" = cluster::ready,
+    "members" = cluster::members,
+    "endpoints" = cluster::endpoints,
+    "sync" = cluster::sync,
+    "syncTake" = cluster::sync_take,
     "get" = keys::get,
     "value" = keys::value,
     "contains" = keys::contains,

@@ -2,8 +2,11 @@
 
 use minikv::{Error, ErrorKind, Options, Registry, Stats, Value};
 
+use super::locks::gone;
+use crate::aside::{Job, Kv};
 use crate::js::{Args, Done, Env, Fail, Js};
 use crate::options::{self, Start, camel};
+use crate::state::Slot;
 use crate::take::invalid_argument;
 use crate::yields;
 
@@ -45,15 +48,35 @@ pub fn from_config<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     run(env, options, exist_ok, bigint).map_err(as_in_file)
 }
 
+/// Without any wait for others: it is the event loop that runs here.
 fn run(env: Env<'_>, options: Options, exist_ok: bool, bigint: bool) -> Done<Js<'_>> {
-    let named = options.get_name().is_some();
-    let (kv, started) = match Registry::start(options.clone()) {
-        Err(error) if exist_ok && error.kind() == ErrorKind::AlreadyStarted => {
-            (Registry::start_or_open(options)?, false)
+    let (kv, started) = started(&options, exist_ok, Registry::start_now)?;
+    handed_out(env, Kv::new(kv), started, bigint)
+}
+
+fn started(
+    options: &Options,
+    exist_ok: bool,
+    start: impl Fn(Options) -> Result<Registry, Error>,
+) -> Result<(Registry, bool), Error> {
+    loop {
+        match start(options.clone()) {
+            Err(error) if exist_ok && error.kind() == ErrorKind::AlreadyStarted => {}
+            result => return Ok((result?, true)),
         }
-        result => (result?, true),
-    };
-    if named {
+        match Registry::open(options.get_name().unwrap_or_default()) {
+            Ok(running) if running.options() == options => return Ok((running, false)),
+            // It tells what differs; nothing is started as long as that one runs.
+            Ok(_running) => return Ok((Registry::start_or_open(options.clone())?, false)),
+            // It stopped in between.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn handed_out(env: Env<'_>, kv: Kv, started: bool, bigint: bool) -> Done<Js<'_>> {
+    if kv.options().get_name().is_some() {
         // It belongs to the process: it ends by stop(), not with this thread or by garbage collection.
         kv.keep_running();
     }
@@ -61,11 +84,42 @@ fn run(env: Env<'_>, options: Options, exist_ok: bool, bigint: bool) -> Done<Js<
     env.array(&[env.number(id as f64)?, env.bool(started)?])
 }
 
+/// (options) → the id of the wait: starts it aside, with all the waiting that it takes
+pub fn start_aside<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
+    let start = Start::read(env, args[0])?;
+    let id = env.state.new_id();
+    let work = move || {
+        let (kv, started) = started(&start.options, start.exist_ok, Registry::start)?;
+        Ok((Kv::new(kv), started))
+    };
+    let job = Job::start(env.state.bridge.clone(), id, "minikv-start", work)?;
+    env.state.add(id, Slot::Start(job, start.bigint));
+    env.number(id as f64)
+}
+
+/// (id of the wait) → as start, or undefined: not yet
+pub fn start_take<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
+    let id = env.id_of(args[0]);
+    let Some(Slot::Start(job, bigint)) = env.state.take(id) else {
+        return Err(gone());
+    };
+    match job.try_take() {
+        Some(result) => {
+            let (kv, started) = result??;
+            handed_out(env, kv, started, bigint)
+        }
+        None => {
+            env.state.add(id, Slot::Start(job, bigint));
+            env.undefined()
+        }
+    }
+}
+
 /// (name, options) → handle
 pub fn open<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     let name = options::text(env, "name", args[0])?;
     let (_, bigint) = Start::handle(env, args[1], &["ints"])?;
-    let id = env.state.add_handle(Registry::open(&name)?, bigint);
+    let id = env.state.add_handle(Kv::new(Registry::open(&name)?), bigint);
     env.number(id as f64)
 }
 
@@ -87,11 +141,41 @@ pub fn ensure_running<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     env.undefined()
 }
 
+/// (handle) → undefined, or the id of the wait: a member of a cluster takes its leave
 pub fn stop<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
-    if let Ok(handle) = env.state.handle(env.id_of(args[0])) {
+    let Ok(handle) = env.state.handle(env.id_of(args[0])) else {
+        return env.undefined();
+    };
+    if !handle.kv.in_cluster() {
         handle.kv.stop();
+        return env.undefined();
     }
-    env.undefined()
+    let (id, kv) = (env.state.new_id(), Registry::clone(&handle.kv));
+    let Ok(job) = Job::start(env.state.bridge.clone(), id, "minikv-stop", move || kv.stop()) else {
+        // Rather late than never.
+        handle.kv.stop();
+        return env.undefined();
+    };
+    env.state.add(id, Slot::Stop(job));
+    env.number(id as f64)
+}
+
+/// (id of the wait) → whether it has stopped; undefined: not yet
+pub fn stop_take<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
+    let id = env.id_of(args[0]);
+    let Some(Slot::Stop(job)) = env.state.take(id) else {
+        return Err(gone());
+    };
+    match job.try_take() {
+        Some(result) => {
+            result?;
+            env.bool(true)
+        }
+        None => {
+            env.state.add(id, Slot::Stop(job));
+            env.undefined()
+        }
+    }
 }
 
 /// (handle) → an object by the names of the core, in this language's spelling
@@ -108,7 +192,7 @@ pub fn options<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     named(env, &handle.kv.options().to_value(), Options::FIELDS)
 }
 
-fn named<'a>(env: Env<'a>, value: &Value, fields: &[&str]) -> Done<Js<'a>> {
+pub fn named<'a>(env: Env<'a>, value: &Value, fields: &[&str]) -> Done<Js<'a>> {
     let Value::Map(map) = value else {
         return Err(Error::new(ErrorKind::Internal, "not a map").into());
     };

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use minikv::Event;
+use minikv::{Event, MemberState};
 
 use crate::js::{Args, Done, Env, Js};
 use crate::options;
@@ -27,12 +27,13 @@ pub fn watch<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
             bridge.push(id);
         }
     });
-    let watching = Watching { watch, _kv: handle.kv.clone(), bigint: handle.bigint, armed };
+    let watching = Watching { watch, handle, armed };
     env.state.add(id, Slot::Watch(Rc::new(watching)));
     env.number(id as f64)
 }
 
-/// (id, whether to be told of the next one) → [type, key, packed entry, count], null if there is none now
+/// (id, whether to be told of the next one) → [type, key, packed entry, count], of what concerns a member also
+/// [… node, state, owner]; null if there is none now
 pub fn next<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     let watching = env.state.watching(env.id_of(args[0]))?;
     let mut event = watching.watch.try_next();
@@ -45,7 +46,7 @@ pub fn next<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
         }
     }
     match event {
-        Some(event) => shown(env, &event, watching.bigint),
+        Some(event) => shown(env, &event, watching.handle.bigint),
         None => env.null(),
     }
 }
@@ -56,12 +57,16 @@ fn shown<'a>(env: Env<'a>, event: &Event, bigint: bool) -> Done<Js<'a>> {
         Some(entry) => yields::key(env, entry.key_bytes(), false)?,
         None => env.null()?,
     };
-    env.array(&[
-        env.text(event.kind().as_str())?,
-        key,
-        pack_or_null(env, entry, bigint)?,
-        env.number(event.count() as f64)?,
-    ])
+    let kind = env.text(event.kind().as_str())?;
+    let packed = pack_or_null(env, entry, bigint)?;
+    let count = env.number(event.count() as f64)?;
+    if event.node().is_none() {
+        return env.array(&[kind, key, packed, count]);
+    }
+    let text = |text: Option<&str>| text.map_or_else(|| env.null(), |text| env.text(text));
+    let state = event.state().map(MemberState::as_str);
+    let about = [text(event.node())?, text(state)?, text(event.owner())?];
+    env.array(&[kind, key, packed, count, about[0], about[1], about[2]])
 }
 
 /// (id) → whether no event will ever come after those that are queued

@@ -1,7 +1,7 @@
 // Uses the types as people do; compiled by tsc --strict, and its output is run.
 
 import { strict as assert } from 'node:assert'
-import { DELETE, Entry, Event, KEEP, MinikvError, Options, Registry, Storable, Value, float } from 'minikv'
+import { DELETE, Entry, Event, KEEP, Member, MemberState, MinikvError, Options, Registry, StartOptions, Stats, Storable, Value, float } from 'minikv'
 
 interface Account {
   owner: string
@@ -67,6 +67,12 @@ export async function main(): Promise<void> {
     if (event.type === 'lagged') {
       const lost: number = event.count
       assert.fail(String(lost))
+    } else if (event.type === 'member') {
+      const [node, state]: [string, MemberState] = [event.node, event.state]
+      assert.fail(node + state)
+    } else if (event.type === 'owner') {
+      const [node, owner]: [string, string] = [event.node, event.owner]
+      assert.fail(node + owner)
     } else {
       const key: string | Buffer = event.key
       assert.equal(key, 'n')
@@ -100,6 +106,39 @@ export async function main(): Promise<void> {
     again.put('k', 1)
   }
   await kv.stop()
+  await inACluster()
+}
+
+async function inACluster(): Promise<void> {
+  const options: StartOptions = {
+    cluster: 'types',
+    node: 'n',
+    listen: '127.0.0.1:0',
+    peers: [],
+    failureTimeout: '1s',
+    discovery: null,
+    tls: null,
+  }
+  await using kv: Registry = await Registry.start(options)
+  await kv.waitSynced(60_000, { signal: AbortSignal.timeout(60_000) })
+  await kv.waitSynced()
+  const ready: boolean = kv.ready()
+  const [member]: Member[] = kv.members()
+  const [node, state, lag, digest]: [string, MemberState, number, string | null] = [
+    member!.node,
+    member!.state,
+    member!.lag,
+    member!.digest,
+  ]
+  assert.deepEqual([ready, node, state, lag, typeof digest], [true, 'n', 'live', 0, 'string'])
+  const endpoints: string[] = kv.endpoints()
+  assert.equal(endpoints.length, 1)
+  const { members, replicatedOut }: Stats = kv.stats()
+  assert.deepEqual([members, replicatedOut], [1, 0])
+  {
+    await using again = new Registry({ ...kv.options(), node: 'm', peers: endpoints })
+    await again.waitSynced('60s')
+  }
 }
 
 export function refusedByTheTypes(kv: Registry): void {
@@ -121,6 +160,12 @@ export function refusedByTheTypes(kv: Registry): void {
   kv.put('k', 1).value = 2
   // @ts-expect-error no such option
   new Registry('a', { defaultTTL: 5 })
+  // @ts-expect-error no such discovery
+  new Registry({ cluster: 'c', discovery: 'dns' })
+  // @ts-expect-error all three paths are required
+  new Registry({ cluster: 'c', tls: { ca: 'ca.pem', cert: 'cert.pem' } })
+  // @ts-expect-error members are frozen
+  kv.members()[0]!.state = 'left'
   // @ts-expect-error entries are made by a registry
   new Entry('x')
 }
