@@ -8,10 +8,10 @@ import sys
 
 # experiment, whether Redis has the same, repetitions when quick and else
 EXPERIMENTS = [
-    ("put-40", True, 3, 5),
-    ("put-100", True, 2, 5),
+    ("put-40", True, 2, 5),
+    ("put-100", True, 1, 5),
     ("lag", False, 1, 3),
-    ("join", True, 2, 3),
+    ("join", True, 1, 3),
     ("members", True, 1, 3),
 ]
 

@@ -7,6 +7,7 @@ use crate::{Figures, Result, now};
 
 /// Of the members' puts while lag is measured.
 const RATE: u64 = 50_000;
+/// One of so many entries differs when two members meet again, in ten places.
 const DIFFERING: u64 = 1000;
 
 pub(crate) fn run(experiment: &str, entries: u64) -> Result<Figures> {
@@ -111,8 +112,8 @@ fn join(entries: u64) -> Result<Figures> {
     a.answer("noticed")?;
     for part in 0..10 {
         // Spread over all that is there.
-        let from = part * entries / 10;
-        a.ask(&format!("put {from} {} 99", DIFFERING / 10), "put")?;
+        let (from, count) = (part * entries / 10, entries / DIFFERING / 10);
+        a.ask(&format!("put {from} {count} 99"), "put")?;
     }
     let wanted = a.ask("digest", "digest")?.join("");
     std::thread::sleep(Duration::from_secs(1));

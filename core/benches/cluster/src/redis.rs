@@ -105,15 +105,10 @@ impl Client {
         self.answer()
     }
 
-    fn fill(&mut self, entries: u64, bytes: usize) -> Result<()> {
-        for first in (0..entries).step_by(PIPELINE as usize) {
-            let numbers = first..(first + PIPELINE).min(entries);
-            let count = numbers.end - numbers.start;
-            let all: String = numbers
-                .map(|number| command(&["SET", &key(number), &value(number, bytes)]))
-                .collect();
-            self.output.write_all(all.as_bytes())?;
-            for _ in 0..count {
+    fn fill(&mut self, parts: &[(String, u64)]) -> Result<()> {
+        for (commands, count) in parts {
+            self.output.write_all(commands.as_bytes())?;
+            for _ in 0..*count {
                 self.answer()?;
             }
         }
@@ -152,14 +147,25 @@ fn command(words: &[&str]) -> String {
     format!("*{}\r\n{}", words.len(), words_out.collect::<String>())
 }
 
+/// The commands that put so many entries, made before anything is timed.
+fn filling(entries: u64, bytes: usize) -> Vec<(String, u64)> {
+    let part = |first: u64| {
+        let numbers = first..(first + PIPELINE).min(entries);
+        let count = numbers.end - numbers.start;
+        (numbers.map(|n| command(&["SET", &key(n), &value(n, bytes)])).collect(), count)
+    };
+    (0..entries).step_by(PIPELINE as usize).map(part).collect()
+}
+
 fn put(row: &'static str, entries: u64, bytes: usize) -> Result<Figures> {
     let (server, replica) = (Server::start("a")?, Server::start("b")?);
     let mut watching = replica.client()?;
     watching.ask(&["REPLICAOF", "127.0.0.1", &server.port.to_string()])?;
     watching.until_linked()?;
     let mut client = server.client()?;
+    let filling = filling(entries, bytes);
     let started = Instant::now();
-    client.fill(entries, bytes)?;
+    client.fill(&filling)?;
     watching.until_has(entries)?;
     let per_put = started.elapsed().as_nanos() as f64 / entries as f64;
     Ok(Figures::from([(row, vec![1e6 / per_put])]))
@@ -167,7 +173,7 @@ fn put(row: &'static str, entries: u64, bytes: usize) -> Result<Figures> {
 
 fn join(entries: u64) -> Result<Figures> {
     let (server, replica) = (Server::start("a")?, Server::start("b")?);
-    server.client()?.fill(entries, 100)?;
+    server.client()?.fill(&filling(entries, 100))?;
     let mut watching = replica.client()?;
     let started = Instant::now();
     watching.ask(&["REPLICAOF", "127.0.0.1", &server.port.to_string()])?;
