@@ -208,6 +208,10 @@ impl State {
             peer.differs_since = Some(now);
         }
         self.look_at_members(cx, todo);
+        if self.sync.is_synced() {
+            // Who is back gets what it has missed at once.
+            self.look_at_sync(cx, todo);
+        }
     }
 
     pub fn on_bye(&mut self, cx: &Cx<'_>, from: u128, todo: &mut Todo) {

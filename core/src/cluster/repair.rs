@@ -100,6 +100,7 @@ impl State {
         sums: &[u64],
         todo: &mut Todo,
     ) {
+        self.make_way(cx, from);
         let mut groups = 0;
         for (group, (own, other)) in group_sums(cx).iter().zip(sums).enumerate() {
             if own == other {
@@ -117,6 +118,23 @@ impl State {
             todo.bulk(from, cx.writer().repair_group(round, group as u8, &sums, &recent));
         }
         todo.bulk(from, cx.writer().repair_groups(round, groups));
+    }
+
+    /// Both know at the same moment that they have missed something: one comparison brings both what they
+    /// lack. If that one does not, this member begins its own a heartbeat later.
+    fn make_way(&mut self, cx: &Cx<'_>, from: u128) {
+        let own = self.sync.round.as_ref().filter(|round| round.with == from);
+        if own.is_some_and(|_| from > cx.own() || !self.sync.is_synced()) {
+            return;
+        }
+        let all = own.is_some_and(|round| round.all);
+        if own.is_some() {
+            self.sync.round = None;
+        }
+        if let Some(peer) = self.peers.all.get_mut(&from) {
+            peer.missed |= all;
+            peer.next_repair = peer.next_repair.max(cx.now.mono + cx.settings.beat());
+        }
     }
 
     pub fn on_repair_group(
