@@ -11,6 +11,16 @@ use super::{SHARDS, Slot, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::LockState;
 use crate::record::Record;
+use crate::watch::{self, Subscriber};
+
+/// Shards whose events of merges wait in their logs.
+pub(crate) struct Untold([bool; SHARDS]);
+
+impl Default for Untold {
+    fn default() -> Untold {
+        Untold([false; SHARDS])
+    }
+}
 
 impl Table {
     /// Whether this member may change anything at all now.
@@ -22,12 +32,31 @@ impl Table {
         Ok(())
     }
 
-    /// Takes over what another member knows. True: it was news.
-    pub fn merge(&self, delta: &Delta<'_>, asking: bool) -> bool {
+    /// Takes over what another member knows. True: it was news. Whoever watches is not told yet.
+    pub fn merge(&self, delta: &Delta<'_>, asking: bool, untold: &mut Untold) -> bool {
         let hash = self.hash(delta.key);
-        self.change(Table::place(hash), true, |shard, cx, fx| {
+        let place = Table::place(hash);
+        let (is_news, mut fx) = self.change_quietly(place, true, |shard, cx, fx| {
             shard.merge(hash, delta, asking, &Context { local: false, ..*cx }, fx)
-        })
+        });
+        untold.0[place] |= std::mem::take(&mut fx.logged);
+        self.follow_up(place, fx);
+        is_news
+    }
+
+    /// Hands out the events of merges and wakes each watcher once.
+    pub fn tell(&self, untold: &mut Untold) {
+        let mut to_wake: Vec<Arc<Subscriber>> = Vec::new();
+        for (place, logged) in untold.0.iter_mut().enumerate() {
+            if std::mem::take(logged) {
+                for subscriber in self.deliver(place) {
+                    if !to_wake.iter().any(|other| Arc::ptr_eq(other, &subscriber)) {
+                        to_wake.push(subscriber);
+                    }
+                }
+            }
+        }
+        watch::wake(&to_wake);
     }
 
     /// Everything that is known of the keys of one shard, graves included.
