@@ -14,8 +14,10 @@
  * ```
  *
  * Calls that cannot wait return at once; `lock`, `locked`, `getOrPut`, `waitSynced`, `stop` and `Registry.start` return
- * promises: in a cluster they may wait for other members. Every failure is a {@link MinikvError} with a stable `code` and leaves the registry as it was. Errors that every call may give are
- * `stopped` and, where it takes a key, `invalid_key`; they are not repeated below.
+ * promises: in a cluster they may wait for other members. Every failure is a {@link MinikvError} with a stable `code` and
+ * leaves the registry as it was. Errors that every call may give are `stopped` and, where it takes a key, `invalid_key`;
+ * in a cluster every write and lock may give `cluster`, if this machine's clock is too far from the others'. They are not
+ * repeated below.
  *
  * @packageDocumentation
  */

@@ -57,6 +57,8 @@ pub(crate) struct NewValue<'a> {
     pub exp: u64,
     pub writer: Arc<Member>,
     pub lock: Option<LockRegister>,
+    /// The epoch of what it takes the place of: word of the lock behind that may not have come yet.
+    pub after: u64,
 }
 
 /// A value as another member has stamped it; without content: what is left of one.
@@ -72,7 +74,8 @@ pub(crate) struct Stamped<'a> {
 impl Record {
     pub fn new(new: NewValue<'_>) -> Record {
         let settled = new.time.saturating_sub(nanos(MAX_LEASE));
-        let fence_epoch = new.lock.as_ref().map(|lock| lock.fence).filter(|fence| *fence > settled);
+        let fence = new.lock.as_ref().map_or(0, |lock| lock.fence);
+        let fence_epoch = Some(fence.max(new.after)).filter(|fence| *fence > settled);
         let large = new.content.large.cloned();
         let inline = if large.is_some() { &[][..] } else { new.content.bytes };
         let rare = Rare { lock: new.lock, minor: None, fence_epoch, large, dead: false };
@@ -94,6 +97,19 @@ impl Record {
     pub fn lock_only(key: &[u8], writer: Arc<Member>, lock: LockRegister) -> Record {
         let rare = Rare { lock: Some(lock), ..Rare::default() };
         Record::build(0, NEVER, writer, rare.boxed(), key, &[])
+    }
+
+    /// When there was a value last, as far as this record tells; all members see the same. One written under
+    /// a lock lasts until a write that knows nothing of that lock outweighs it, too.
+    pub fn ended_at(&self) -> u64 {
+        let Some(stamp) = self.stamp() else { return self.lock().map_or(0, |lock| lock.fence) };
+        let written = stamp.time.max(stamp.minor.map_or(0, |minor| minor.clock));
+        let expired = if stamp.dead || self.exp() == NEVER { 0 } else { self.exp() };
+        let outweighed = match stamp.epoch > stamp.time.saturating_sub(nanos(MAX_LEASE)) {
+            true => stamp.epoch.saturating_add(nanos(MAX_LEASE)),
+            false => 0,
+        };
+        written.max(expired).max(outweighed)
     }
 
     /// What is left once the value has expired.

@@ -11,6 +11,7 @@
  *   MINIKV_FORKED. A call that fails has changed nothing. Which of several errors comes out is fixed: stopped, forked,
  *   invalid_key, invalid_value, invalid_argument, stale_fence, locked, conflict.
  *   Setters and builders have no `err`: they remember the first error for the call that uses them.
+ *   In a cluster, writes and locks also give MINIKV_CLUSTER while this machine's clock is far from the others'.
  *
  * Parameters stand in this order: the handle, what goes in, options, what comes out, `err`.
  *
@@ -25,18 +26,28 @@
  *   in is copied; it may go when the call returns. Nothing is freed twice, and nothing used after its free.
  *
  * Strings and spans. What belongs to your data (keys, prefixes, text, bytes, JSON, owners, node names) is a span of
- *   bytes, which may hold zeros. Names that stand in programs (a registry, a path), and what the library writes itself
- *   (messages, names of kinds and types, versions, cursors, digests, JSON), are terminated strings. Text is UTF-8.
+ *   bytes, which may hold zeros. Names that stand in programs (a registry, a cluster, an endpoint, a
+ *   path), and what the library writes itself (messages, names of kinds and types, versions, cursors, digests,
+ *   incarnations, JSON), are terminated strings. Text is UTF-8.
  *
  * Threads. Every handle may be used by several threads at once, without a lock of yours. Only its free is for one
  *   thread, when no other uses it any more. A guard may be used and freed on another thread than it was taken on.
  *   Callbacks run with no lock held and may call the library.
+ *   The library's own threads are started when they are needed, and inherit the mask of signals of the thread that
+ *   starts a registry: block there what shall be handled by threads of yours.
  *
  * Time. Durations are int64_t milliseconds (`_ms`), where it matters also nanoseconds (`_ns`); a negative one is
  *   MINIKV_INVALID_ARGUMENT. A wait or timeout of MINIKV_FOREVER takes as long as it takes. Points in time are
  *   nanoseconds since the Unix epoch.
  *
  * Fork. In a child process the handles of its parent give MINIKV_FORKED and may be freed; start a registry there.
+ *   Not a member of a cluster, if the parent has had one: its threads do not survive a fork, and starting one says
+ *   MINIKV_FORKED. Start members after the fork, or in a process of their own (fork and exec).
+ *
+ * Clusters. A registry whose options name a cluster is a member of it. Reads and writes stay in memory and never wait for
+ *   others; what takes a lock asks another member. A member has a few threads and some sockets, which programs that it
+ *   starts do not inherit. Stopping it lets the others know at once; a program may also just end. Warnings go to stderr,
+ *   a line each; MINIKV_LOG=off in the environment silences them.
  */
 
 
@@ -202,7 +213,7 @@ typedef int32_t minikv_type;
 #endif // __cplusplus
 
 /**
- * What happened to a key, or to the watch. Later versions may add others.
+ * What happened to a key, to a member of the cluster, or to the watch. Later versions may add others.
  */
 enum minikv_event_type
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -245,12 +256,59 @@ enum minikv_event_type
      * The reader was too slow: so many events before the next one are lost (minikv_event_count).
      */
     MINIKV_EVENT_LAGGED = 8,
+    /**
+     * In a cluster: the entries of a node (minikv_event_node) have passed to another one (minikv_event_owner), or
+     * back; one event for all of them. Every watch gets it, whatever its keys.
+     */
+    MINIKV_EVENT_OWNER = 9,
+    /**
+     * In a cluster: a member (minikv_event_node) came, went, or is otherwise than before (minikv_event_state). Every
+     * watch gets it, whatever its keys.
+     */
+    MINIKV_EVENT_MEMBER = 10,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
 typedef enum minikv_event_type minikv_event_type;
 #else
 typedef int32_t minikv_event_type;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+/**
+ * How a member is, as the one sees it that is asked. Later versions may add others.
+ */
+enum minikv_member_state
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+    /**
+     * There is no member, or it is in a state that this library does not know.
+     */
+    MINIKV_MEMBER_NONE = 0,
+    /**
+     * It is there, and has not got all entries yet.
+     */
+    MINIKV_MEMBER_JOINING = 1,
+    /**
+     * It is there and synced.
+     */
+    MINIKV_MEMBER_LIVE = 2,
+    /**
+     * Nothing was heard of it for the failure timeout, or its link has closed.
+     */
+    MINIKV_MEMBER_DOWN = 3,
+    /**
+     * It has said that it goes.
+     */
+    MINIKV_MEMBER_LEFT = 4,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum minikv_member_state minikv_member_state;
+#else
+typedef int32_t minikv_member_state;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
@@ -324,6 +382,18 @@ typedef struct minikv_list_options minikv_list_options;
 typedef struct minikv_lock_options minikv_lock_options;
 
 /**
+ * One member of a cluster, as it was when it was asked for. Never changes.
+ *
+ * It is borrowed from its list and lives as long; so does what its functions give.
+ */
+typedef struct minikv_member minikv_member;
+
+/**
+ * The members of a cluster. Never changes. Free it with minikv_member_list_free.
+ */
+typedef struct minikv_member_list minikv_member_list;
+
+/**
  * What a registry is started with: plain data that can be read from JSON or TOML, printed and started again.
  *
  * The setters remember their first error, and minikv_registry_start gives it: their codes need not be looked at.
@@ -350,6 +420,11 @@ typedef struct minikv_pending_guard minikv_pending_guard;
 typedef struct minikv_pending_lock minikv_pending_lock;
 
 /**
+ * A wait for the first sync. Freeing it ends the wait and nothing else.
+ */
+typedef struct minikv_pending_sync minikv_pending_sync;
+
+/**
  * Options of a put. NULL in their place: none.
  */
 typedef struct minikv_put_options minikv_put_options;
@@ -360,6 +435,11 @@ typedef struct minikv_put_options minikv_put_options;
  * A handle stays valid after minikv_registry_stop; every call then gives MINIKV_STOPPED.
  */
 typedef struct minikv_registry minikv_registry;
+
+/**
+ * Strings. Never changes. Free it with minikv_string_list_free.
+ */
+typedef struct minikv_string_list minikv_string_list;
 
 /**
  * A value: one that you build with minikv_value_new and the `add` functions, or one that you read.
@@ -414,8 +494,8 @@ typedef struct {
 typedef void (*minikv_lost_fn)(void *user);
 
 /**
- * Told once that a pending lock is decided, on whichever thread decided it, with no lock held. It must be quick;
- * it may call the library; it must not throw.
+ * Told once that a pending lock, or a first sync, is decided, on whichever thread decided it, with no lock held. It
+ * must be quick; it may call the library; it must not throw.
  */
 typedef void (*minikv_ready_fn)(void *user);
 
@@ -465,6 +545,54 @@ typedef struct {
      * 1; 0 after too many restarts within a minute: reads and writes go on, expiry may be late.
      */
     uint64_t healthy;
+    /**
+     * Live members of the cluster, this one included; a registry by itself has 1, and 0 in all that follows.
+     */
+    uint64_t members;
+    /**
+     * Changes sent to other members since the start.
+     */
+    uint64_t replicated_out;
+    /**
+     * Changes of other members applied here since the start.
+     */
+    uint64_t replicated_in;
+    /**
+     * Changes waiting to be sent.
+     */
+    uint64_t outbox;
+    /**
+     * Changes that found the outbox full; the others fetch them by comparing.
+     */
+    uint64_t outbox_overflows;
+    /**
+     * Comparisons with another member that moved something.
+     */
+    uint64_t repairs;
+    /**
+     * Deleted and expired entries that are kept in mind until all members know.
+     */
+    uint64_t tombstones;
+    /**
+     * Changes stamped too far in the future, kept aside until they are due.
+     */
+    uint64_t parked;
+    /**
+     * Messages and links that were turned away: garbage, another cluster, another version.
+     */
+    uint64_t refused;
+    /**
+     * Entries received in the first sync.
+     */
+    uint64_t sync_entries;
+    /**
+     * Entries that the first sync has in all.
+     */
+    uint64_t sync_total;
+    /**
+     * How far this clock is from the lower median of the live members', in milliseconds.
+     */
+    int64_t clock_offset_ms;
 } minikv_stats;
 
 /**
@@ -718,6 +846,52 @@ minikv_code minikv_watch_options_set_initial(minikv_watch_options *options,
 minikv_code minikv_watch_options_set_capacity(minikv_watch_options *options, size_t capacity);
 
 /**
+ * Makes the registry a member of the cluster of this name, together with all others of this name that it meets;
+ * members of other clusters are never met. Give each member a node name of its own (minikv_options_set_node).
+ * Default: no cluster, no sockets.
+ *
+ * The cluster's other options are refused without it, as is a manual clock with it.
+ */
+minikv_code minikv_options_set_cluster(minikv_options *options,
+                                       const char *cluster);
+
+/**
+ * Listens here too: "host:port" (port 0: a free one, see minikv_endpoints; an IPv6 address in brackets) or
+ * "unix:/path/to.sock" (a path of at most 100 bytes). Default: "127.0.0.1:0" alone.
+ */
+minikv_code minikv_options_add_listen(minikv_options *options,
+                                      const char *endpoint);
+
+/**
+ * Dials this endpoint too, written as for minikv_options_add_listen. One that cannot be reached is tried again for
+ * ever, and is no error; one reachable member is enough to learn of all others. Default: none.
+ */
+minikv_code minikv_options_add_peer(minikv_options *options,
+                                    const char *endpoint);
+
+/**
+ * Finds members of the local network by multicast. Default: only peers, and whom they know.
+ */
+minikv_code minikv_options_set_discovery_multicast(minikv_options *options);
+
+/**
+ * How long, in milliseconds from 100 to 60,000, a member may be silent until it is taken for dead: it is then
+ * down, and its entries pass to another; its locks end after twice that time. Default 2,500.
+ */
+minikv_code minikv_options_set_failure_timeout_ms(minikv_options *options,
+                                                  int64_t ms);
+
+/**
+ * Encrypts all links, and refuses who has no certificate of the same authority: the paths of three PEM files, the
+ * authority's certificate, this member's certificate and its private key. They are read when the registry starts
+ * (MINIKV_IO if that fails). Default: no encryption.
+ */
+minikv_code minikv_options_set_tls(minikv_options *options,
+                                   const char *ca,
+                                   const char *cert,
+                                   const char *key);
+
+/**
  * The key's bytes.
  */
 minikv_bytes minikv_entry_key(const minikv_entry *entry);
@@ -886,12 +1060,12 @@ minikv_event_type minikv_event_type_of(const minikv_event *event);
 const char *minikv_event_type_name(int32_t event_type);
 
 /**
- * The key; {NULL, 0} for MINIKV_EVENT_LAGGED and NULL.
+ * The key; {NULL, 0} for MINIKV_EVENT_LAGGED, MINIKV_EVENT_OWNER, MINIKV_EVENT_MEMBER and NULL.
  */
 minikv_bytes minikv_event_key(const minikv_event *event);
 
 /**
- * The entry after the event, for delete and expire the removed one; NULL for MINIKV_EVENT_LAGGED and NULL.
+ * The entry after the event, for delete and expire the removed one; NULL where there is no key.
  */
 const minikv_entry *minikv_event_entry(const minikv_event *event);
 
@@ -899,6 +1073,22 @@ const minikv_entry *minikv_event_entry(const minikv_event *event);
  * For MINIKV_EVENT_LAGGED the number of events lost, otherwise 1; 0 of NULL.
  */
 uint64_t minikv_event_count(const minikv_event *event);
+
+/**
+ * For MINIKV_EVENT_MEMBER the member's node name, for MINIKV_EVENT_OWNER that of the node whose entries have passed;
+ * otherwise {NULL, 0}.
+ */
+minikv_bytes minikv_event_node(const minikv_event *event);
+
+/**
+ * For MINIKV_EVENT_MEMBER how the member is from now on; otherwise MINIKV_MEMBER_NONE.
+ */
+minikv_member_state minikv_event_state(const minikv_event *event);
+
+/**
+ * For MINIKV_EVENT_OWNER the node that has the entries from now on; otherwise {NULL, 0}.
+ */
+minikv_bytes minikv_event_owner(const minikv_event *event);
 
 /**
  * Frees an event and with it what was borrowed from it. Not one that a callback was given. NULL is fine.
@@ -1102,7 +1292,7 @@ minikv_code minikv_get_many(const minikv_registry *registry,
  * Stores copies of many values under as many keys, all or none on this member; of a key given twice the last
  * value counts. The page has one entry for each key, in the order given; `page` may be NULL.
  *
- * Errors: those of minikv_put_value.
+ * Errors: those of minikv_put_value; MINIKV_INVALID_ARGUMENT also for a lock in a cluster, where each is asked for.
  */
 minikv_code minikv_put_many(const minikv_registry *registry,
                             const minikv_bytes *keys,
@@ -1124,6 +1314,94 @@ minikv_code minikv_delete_many(const minikv_registry *registry,
                                const minikv_write_options *options,
                                minikv_page **page,
                                minikv_error **err);
+
+/**
+ * The name of a state of members, such as "live"; "none" for MINIKV_MEMBER_NONE, NULL for a number that is none.
+ * Lives for ever.
+ */
+const char *minikv_member_state_name(int32_t state);
+
+/**
+ * Lists the members of the cluster, those that went within the last hour included, sorted by node, then incarnation; a registry by
+ * itself is its own only member. Free `*members` with minikv_member_list_free.
+ */
+minikv_code minikv_members(const minikv_registry *registry,
+                           minikv_member_list **members,
+                           minikv_error **err);
+
+/**
+ * How many members there are; 0 of NULL.
+ */
+size_t minikv_member_list_count(const minikv_member_list *members);
+
+/**
+ * The member at a place from 0; NULL past the end. Borrowed: lives as long as the list.
+ */
+const minikv_member *minikv_member_list_at(const minikv_member_list *members, size_t place);
+
+/**
+ * Frees a list and with it what was borrowed from it. NULL is fine.
+ */
+void minikv_member_list_free(minikv_member_list *members);
+
+/**
+ * The node's name; {NULL, 0} of NULL.
+ */
+minikv_bytes minikv_member_node(const minikv_member *member);
+
+/**
+ * The identity of this start of the node, 32 hexadecimal digits; NULL of NULL.
+ */
+const char *minikv_member_incarnation(const minikv_member *member);
+
+/**
+ * How the member is, as this registry sees it; MINIKV_MEMBER_NONE of NULL.
+ */
+minikv_member_state minikv_member_state_of(const minikv_member *member);
+
+/**
+ * How many changes it has announced that are not applied here yet; 0 of NULL.
+ */
+uint64_t minikv_member_lag(const minikv_member *member);
+
+/**
+ * What the member holds, as 16 hexadecimal digits: members with equal tables have equal ones. NULL until it has told,
+ * for a registry by itself, and of NULL. Not the same as minikv_digest, which leaves out owners, times and locks.
+ */
+const char *minikv_member_digest(const minikv_member *member);
+
+/**
+ * Whether it is the very registry that was asked. False of NULL.
+ */
+bool minikv_member_is_self(const minikv_member *member);
+
+/**
+ * Whether another live member has the same node name, which should not be. False of NULL.
+ */
+bool minikv_member_is_namesake(const minikv_member *member);
+
+/**
+ * Lists where other members can dial this one, with the true ports, in the form that minikv_options_add_peer takes;
+ * none for a registry by itself. Free `*endpoints` with minikv_string_list_free.
+ */
+minikv_code minikv_endpoints(const minikv_registry *registry,
+                             minikv_string_list **endpoints,
+                             minikv_error **err);
+
+/**
+ * How many strings there are; 0 of NULL.
+ */
+size_t minikv_string_list_count(const minikv_string_list *strings);
+
+/**
+ * The string at a place from 0; NULL past the end. Borrowed: lives as long as the list.
+ */
+const char *minikv_string_list_at(const minikv_string_list *strings, size_t place);
+
+/**
+ * Frees a list and with it what was borrowed from it. NULL is fine.
+ */
+void minikv_string_list_free(minikv_string_list *strings);
 
 /**
  * Reads an entry. `*entry` is NULL if the key is absent; otherwise free it with minikv_entry_free.
@@ -1172,6 +1450,10 @@ minikv_code minikv_delete(const minikv_registry *registry,
  * Locks a present key. `*entry` is the locked entry, with the fence; NULL if the key is absent, and then
  * nothing is locked: so `entry` must not be NULL. With a wait, blocks this thread in the queue for the lock.
  * Again by the same holder: the same fence, and the later end of the lease.
+ *
+ * In a cluster another member is asked, also without a wait: that takes a round trip, and up to two failure timeouts
+ * longer than the wait if nobody answers, which is then MINIKV_CLUSTER. So it is for minikv_locked, and for a put with
+ * a lock. Unlocking asks nobody.
  *
  * Errors: MINIKV_INVALID_KEY, MINIKV_INVALID_ARGUMENT, MINIKV_STALE_FENCE, MINIKV_LOCKED, MINIKV_CONFLICT.
  */
@@ -1259,8 +1541,9 @@ void minikv_options_free(minikv_options *options);
 
 /**
  * Options from a JSON object of the fields name, node, default_ttl, max_value_bytes, max_entries, max_bytes,
- * max_watchers, lock_lease ("60s": text with a unit of ns us ms s m h d) and clock ("system", "manual").
- * A field that is missing or null has its default.
+ * max_watchers, lock_lease ("60s": text with a unit of ns us ms s m h d) and clock ("system", "manual"), and for a
+ * member of a cluster: cluster, listen, peers (texts or lists of texts), discovery ("multicast"), failure_timeout
+ * ("2500ms") and tls (an object of the paths ca, cert and key). A field that is missing or null has its default.
  *
  * Error: MINIKV_INVALID_ARGUMENT; for a misspelt field the message names the nearest right one.
  */
@@ -1295,9 +1578,10 @@ minikv_code minikv_options_from_config(const char *path,
 minikv_code minikv_options_json(const minikv_options *options, char **json, minikv_error **err);
 
 /**
- * The node's name, which entries carry as their owner. Default "local".
+ * The node's name, which entries carry as their owner. In a cluster give each member its own. Default "local".
  */
-minikv_code minikv_options_set_node(minikv_options *options, const char *node);
+minikv_code minikv_options_set_node(minikv_options *options,
+                                    const char *node);
 
 /**
  * The ttl, in milliseconds, of entries that are put without one. Default: none, they do not expire.
@@ -1342,7 +1626,7 @@ minikv_code minikv_options_set_max_watchers(minikv_options *options, uint64_t wa
 
 /**
  * A clock that starts at 1,700,000,000,000 ms and moves only by minikv_registry_advance_ms; for tests.
- * Default: the machine's clock.
+ * Not in a cluster. Default: the machine's clock.
  */
 minikv_code minikv_options_set_manual_clock(minikv_options *options,
                                             bool manual);
@@ -1590,16 +1874,31 @@ minikv_code minikv_guard_put_value(const minikv_guard *guard,
 /**
  * Starts a registry. Free `*registry` with minikv_registry_free.
  *
- * Errors: MINIKV_ALREADY_STARTED if one of this name runs in this process, MINIKV_INVALID_ARGUMENT.
+ * In a cluster it waits a moment, at most half a second, for a first word of the peers, and up to two failure timeouts
+ * for an earlier member of the same node name to vanish. It does not wait for the first sync: see minikv_wait_synced.
+ *
+ * Errors: MINIKV_ALREADY_STARTED if one of this name runs in this process, MINIKV_INVALID_ARGUMENT; in a cluster also
+ * MINIKV_CLUSTER if a live member has the same node name, MINIKV_IO if it cannot listen or read its certificates, and
+ * MINIKV_FORKED in a fork of a process that has had a member.
  */
 minikv_code minikv_registry_start(const minikv_options *options,
                                   minikv_registry **registry,
                                   minikv_error **err);
 
 /**
+ * Starts a registry as minikv_registry_start, but never waits for other members: for event loops, which go on with
+ * minikv_sync_start. That a live member has the same node name shows there, as MINIKV_CLUSTER.
+ *
+ * Errors: those of minikv_registry_start without MINIKV_CLUSTER.
+ */
+minikv_code minikv_registry_start_now(const minikv_options *options,
+                                      minikv_registry **registry,
+                                      minikv_error **err);
+
+/**
  * Starts a registry, or gives a handle to the running one of this name if its options agree.
  *
- * Errors: MINIKV_ALREADY_STARTED, naming the options that differ; MINIKV_INVALID_ARGUMENT.
+ * Errors: MINIKV_ALREADY_STARTED, naming the options that differ; the others of minikv_registry_start.
  */
 minikv_code minikv_registry_start_or_open(const minikv_options *options,
                                           minikv_registry **registry,
@@ -1628,6 +1927,9 @@ minikv_code minikv_registry_keep_running(const minikv_registry *registry);
 
 /**
  * Stops the registry for all handles; once more is fine. Waiting calls and all later ones get MINIKV_STOPPED.
+ *
+ * A member of a cluster sends first what is still to be sent and says good-bye, which may take a second or two if the
+ * others do not answer. So it may when the last handle is freed.
  */
 minikv_code minikv_registry_stop(const minikv_registry *registry);
 
@@ -1682,6 +1984,59 @@ minikv_code minikv_registry_advance_ns(const minikv_registry *registry,
 minikv_code minikv_digest(const minikv_registry *registry,
                           char **digest,
                           minikv_error **err);
+
+/**
+ * Whether the first sync with the cluster is done, so that reads see what the others had; a registry by itself is
+ * always ready.
+ */
+minikv_code minikv_ready(const minikv_registry *registry,
+                         bool *ready,
+                         minikv_error **err);
+
+/**
+ * Waits until the first sync with the cluster is done, at most so many milliseconds of real time, or
+ * MINIKV_FOREVER; a registry by itself has nothing to wait for.
+ *
+ * Errors: MINIKV_TIMEOUT, whose message tells how far it is; MINIKV_CLUSTER if the registry could not join, as a live
+ * member has the same node name; MINIKV_STOPPED if it is stopped meanwhile; MINIKV_INVALID_ARGUMENT for a negative
+ * number.
+ */
+minikv_code minikv_wait_synced(const minikv_registry *registry,
+                               int64_t timeout_ms,
+                               minikv_error **err);
+
+/**
+ * As minikv_wait_synced, but never waits: `*pending` may still be waiting. Free it with minikv_pending_sync_free.
+ */
+minikv_code minikv_sync_start(const minikv_registry *registry,
+                              minikv_pending_sync **pending,
+                              minikv_error **err);
+
+/**
+ * Waits at most so many milliseconds of real time (0: not at all; MINIKV_FOREVER) for the first sync. What comes of
+ * it is given once.
+ *
+ * Errors: MINIKV_TIMEOUT if it is not done yet; the others of minikv_wait_synced; MINIKV_INVALID_ARGUMENT also if the
+ * result was taken before, or another thread is waiting for it.
+ */
+minikv_code minikv_pending_sync_wait(const minikv_pending_sync *pending,
+                                     int64_t timeout_ms,
+                                     minikv_error **err);
+
+/**
+ * Calls back when the first sync is done or has failed, at once if it is; replaces an earlier callback.
+ *
+ * Error: MINIKV_INVALID_ARGUMENT if the result was taken, or a thread is waiting for it.
+ */
+minikv_code minikv_pending_sync_on_ready(const minikv_pending_sync *pending,
+                                         minikv_ready_fn callback,
+                                         void *user,
+                                         minikv_error **err);
+
+/**
+ * Ends the wait and frees it; the sync goes on. NULL is fine.
+ */
+void minikv_pending_sync_free(minikv_pending_sync *pending);
 
 /**
  * Replaces a value by what `update` makes of it. A present entry keeps its expiry, a new one gets the

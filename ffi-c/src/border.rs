@@ -15,9 +15,11 @@ use crate::error::{Failure, minikv_code, minikv_error};
 use crate::event::minikv_event;
 use crate::guard::minikv_guard;
 use crate::listing::minikv_page;
+use crate::members::{minikv_member_list, minikv_string_list};
 use crate::options::minikv_options;
 use crate::pending::{minikv_pending_guard, minikv_pending_lock};
 use crate::registry::minikv_registry;
+use crate::sync::minikv_pending_sync;
 use crate::value::minikv_value;
 use crate::watch::minikv_watch;
 
@@ -33,6 +35,7 @@ handles! {
     minikv_options minikv_write_options minikv_put_options minikv_lock_options minikv_list_options
     minikv_watch_options minikv_registry minikv_entry minikv_error minikv_value minikv_page
     minikv_watch minikv_event minikv_guard minikv_pending_lock minikv_pending_guard
+    minikv_pending_sync minikv_member_list minikv_string_list
 }
 
 /// Hands a value over to C.

@@ -7,8 +7,9 @@ use minikv::{Event, EventKind};
 use crate::border::{free, quietly};
 use crate::bytes::minikv_bytes;
 use crate::entry::minikv_entry;
+use crate::members::minikv_member_state;
 
-/// What happened to a key, or to the watch. Later versions may add others.
+/// What happened to a key, to a member of the cluster, or to the watch. Later versions may add others.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum minikv_event_type {
@@ -30,6 +31,12 @@ pub enum minikv_event_type {
     MINIKV_EVENT_UNLOCK = 7,
     /// The reader was too slow: so many events before the next one are lost (minikv_event_count).
     MINIKV_EVENT_LAGGED = 8,
+    /// In a cluster: the entries of a node (minikv_event_node) have passed to another one (minikv_event_owner), or
+    /// back; one event for all of them. Every watch gets it, whatever its keys.
+    MINIKV_EVENT_OWNER = 9,
+    /// In a cluster: a member (minikv_event_node) came, went, or is otherwise than before (minikv_event_state). Every
+    /// watch gets it, whatever its keys.
+    MINIKV_EVENT_MEMBER = 10,
 }
 
 /// One thing that happened. Never changes.
@@ -72,6 +79,8 @@ pub unsafe extern "C" fn minikv_event_type_of(event: *const minikv_event) -> min
             EventKind::Lock => minikv_event_type::MINIKV_EVENT_LOCK,
             EventKind::Unlock => minikv_event_type::MINIKV_EVENT_UNLOCK,
             EventKind::Lagged => minikv_event_type::MINIKV_EVENT_LAGGED,
+            EventKind::Owner => minikv_event_type::MINIKV_EVENT_OWNER,
+            EventKind::Member => minikv_event_type::MINIKV_EVENT_MEMBER,
             _ => minikv_event_type::MINIKV_EVENT_NONE,
         }
     })
@@ -83,12 +92,13 @@ pub unsafe extern "C" fn minikv_event_type_of(event: *const minikv_event) -> min
 pub extern "C" fn minikv_event_type_name(event_type: i32) -> *const c_char {
     let names = [
         c"none", c"put", c"delete", c"expire", c"touch", c"persist", c"lock", c"unlock", c"lagged",
+        c"owner", c"member",
     ];
     let name = usize::try_from(event_type).ok().and_then(|number| names.get(number));
     name.map_or(std::ptr::null(), |name| name.as_ptr())
 }
 
-/// The key; {NULL, 0} for MINIKV_EVENT_LAGGED and NULL.
+/// The key; {NULL, 0} for MINIKV_EVENT_LAGGED, MINIKV_EVENT_OWNER, MINIKV_EVENT_MEMBER and NULL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn minikv_event_key(event: *const minikv_event) -> minikv_bytes {
     ask!(event, minikv_bytes::NONE, |event: &minikv_event| match &event.entry {
@@ -97,7 +107,7 @@ pub unsafe extern "C" fn minikv_event_key(event: *const minikv_event) -> minikv_
     })
 }
 
-/// The entry after the event, for delete and expire the removed one; NULL for MINIKV_EVENT_LAGGED and NULL.
+/// The entry after the event, for delete and expire the removed one; NULL where there is no key.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn minikv_event_entry(event: *const minikv_event) -> *const minikv_entry {
     ask!(event, std::ptr::null(), |event: &minikv_event| {
@@ -109,6 +119,31 @@ pub unsafe extern "C" fn minikv_event_entry(event: *const minikv_event) -> *cons
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn minikv_event_count(event: *const minikv_event) -> u64 {
     ask!(event, 0, |event: &minikv_event| event.event.count())
+}
+
+/// For MINIKV_EVENT_MEMBER the member's node name, for MINIKV_EVENT_OWNER that of the node whose entries have passed;
+/// otherwise {NULL, 0}.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn minikv_event_node(event: *const minikv_event) -> minikv_bytes {
+    ask!(event, minikv_bytes::NONE, |event: &minikv_event| text(event.event.node()))
+}
+
+/// For MINIKV_EVENT_MEMBER how the member is from now on; otherwise MINIKV_MEMBER_NONE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn minikv_event_state(event: *const minikv_event) -> minikv_member_state {
+    ask!(event, minikv_member_state::MINIKV_MEMBER_NONE, |event: &minikv_event| {
+        event.event.state().map_or(minikv_member_state::MINIKV_MEMBER_NONE, minikv_member_state::of)
+    })
+}
+
+/// For MINIKV_EVENT_OWNER the node that has the entries from now on; otherwise {NULL, 0}.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn minikv_event_owner(event: *const minikv_event) -> minikv_bytes {
+    ask!(event, minikv_bytes::NONE, |event: &minikv_event| text(event.event.owner()))
+}
+
+fn text(text: Option<&str>) -> minikv_bytes {
+    text.map_or(minikv_bytes::NONE, |text| minikv_bytes::of(text.as_bytes()))
 }
 
 /// Frees an event and with it what was borrowed from it. Not one that a callback was given. NULL is fine.

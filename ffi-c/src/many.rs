@@ -55,7 +55,7 @@ pub unsafe extern "C" fn minikv_get_many(
 /// Stores copies of many values under as many keys, all or none on this member; of a key given twice the last
 /// value counts. The page has one entry for each key, in the order given; `page` may be NULL.
 ///
-/// Errors: those of minikv_put_value.
+/// Errors: those of minikv_put_value; MINIKV_INVALID_ARGUMENT also for a lock in a cluster, where each is asked for.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn minikv_put_many(
     registry: *const minikv_registry,

@@ -146,6 +146,10 @@ pub unsafe extern "C" fn minikv_delete(
 /// nothing is locked: so `entry` must not be NULL. With a wait, blocks this thread in the queue for the lock.
 /// Again by the same holder: the same fence, and the later end of the lease.
 ///
+/// In a cluster another member is asked, also without a wait: that takes a round trip, and up to two failure timeouts
+/// longer than the wait if nobody answers, which is then MINIKV_CLUSTER. So it is for minikv_locked, and for a put with
+/// a lock. Unlocking asks nobody.
+///
 /// Errors: MINIKV_INVALID_KEY, MINIKV_INVALID_ARGUMENT, MINIKV_STALE_FENCE, MINIKV_LOCKED, MINIKV_CONFLICT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn minikv_lock(

@@ -72,8 +72,9 @@ pub unsafe extern "C" fn minikv_options_free(options: *mut minikv_options) {
 }
 
 /// Options from a JSON object of the fields name, node, default_ttl, max_value_bytes, max_entries, max_bytes,
-/// max_watchers, lock_lease ("60s": text with a unit of ns us ms s m h d) and clock ("system", "manual").
-/// A field that is missing or null has its default.
+/// max_watchers, lock_lease ("60s": text with a unit of ns us ms s m h d) and clock ("system", "manual"), and for a
+/// member of a cluster: cluster, listen, peers (texts or lists of texts), discovery ("multicast"), failure_timeout
+/// ("2500ms") and tls (an object of the paths ca, cert and key). A field that is missing or null has its default.
 ///
 /// Error: MINIKV_INVALID_ARGUMENT; for a misspelt field the message names the nearest right one.
 #[unsafe(no_mangle)]
@@ -155,7 +156,7 @@ pub unsafe extern "C" fn minikv_options_json(
     unsafe { call(err, body) }
 }
 
-/// The node's name, which entries carry as their owner. Default "local".
+/// The node's name, which entries carry as their owner. In a cluster give each member its own. Default "local".
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn minikv_options_set_node(
     options: *mut minikv_options,
@@ -251,7 +252,7 @@ pub unsafe extern "C" fn minikv_options_set_max_watchers(
 }
 
 /// A clock that starts at 1,700,000,000,000 ms and moves only by minikv_registry_advance_ms; for tests.
-/// Default: the machine's clock.
+/// Not in a cluster. Default: the machine's clock.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn minikv_options_set_manual_clock(
     options: *mut minikv_options,

@@ -1,11 +1,11 @@
-//! Locks that are being waited for without blocking a thread.
+//! Locks, and the first sync, that are being waited for without blocking a thread.
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Duration;
 
-use minikv::{Error, ErrorKind, PendingGuard, PendingLock};
+use minikv::{Error, ErrorKind, PendingGuard, PendingLock, PendingSync};
 
 use crate::border::{
     FOREVER, Home, Out, User, argument, borrow, call, free, key as span, milliseconds, null,
@@ -17,8 +17,8 @@ use crate::error::{Failure, minikv_code, minikv_error};
 use crate::guard::minikv_guard;
 use crate::registry::minikv_registry;
 
-/// Told once that a pending lock is decided, on whichever thread decided it, with no lock held. It must be quick;
-/// it may call the library; it must not throw.
+/// Told once that a pending lock, or a first sync, is decided, on whichever thread decided it, with no lock held. It
+/// must be quick; it may call the library; it must not throw.
 pub type minikv_ready_fn = Option<unsafe extern "C" fn(user: *mut c_void)>;
 
 /// A request for a lock that may be waiting. Freeing it leaves the queue, or gives back a lock that was granted and
@@ -42,13 +42,13 @@ impl From<PendingGuard> for minikv_pending_guard {
 }
 
 /// The request, until its result was taken.
-struct Held<P> {
+pub struct Held<P> {
     home: Home,
     pending: Mutex<Option<P>>,
 }
 
-/// What both kinds of requests have in common.
-trait Pending {
+/// What all kinds of requests have in common.
+pub trait Pending {
     type Output;
     fn try_take(&mut self) -> Option<Result<Self::Output, Error>>;
     fn wait_for(&mut self, timeout: Duration) -> Option<Result<Self::Output, Error>>;
@@ -74,13 +74,14 @@ macro_rules! pending {
 
 pending!(PendingLock, Option<minikv::Entry>);
 pending!(PendingGuard, minikv::LockGuard);
+pending!(PendingSync, ());
 
 const INSTALLING: u8 = 0;
 const INSTALLED: u8 = 1;
 const READY: u8 = 2;
 
 impl<P: Pending> Held<P> {
-    fn new(pending: P) -> Held<P> {
+    pub fn new(pending: P) -> Held<P> {
         Held { home: Home::here(), pending: Mutex::new(Some(pending)) }
     }
 
@@ -99,7 +100,7 @@ impl<P: Pending> Held<P> {
         Ok(pending)
     }
 
-    fn wait(&self, timeout_ms: i64) -> Result<P::Output, Error> {
+    pub fn wait(&self, timeout_ms: i64) -> Result<P::Output, Error> {
         let mut place = self.lock()?;
         let result = match (place.as_mut(), timeout_ms) {
             (None, _) => None,
@@ -265,7 +266,7 @@ pub unsafe extern "C" fn minikv_pending_guard_on_ready(
 
 /// # Safety
 /// The callback is a function of its type.
-unsafe fn on_ready<P: Pending>(
+pub unsafe fn on_ready<P: Pending>(
     held: &Held<P>,
     callback: minikv_ready_fn,
     user: User,

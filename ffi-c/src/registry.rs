@@ -45,6 +45,30 @@ pub struct minikv_stats {
     pub worker_restarts: u64,
     /// 1; 0 after too many restarts within a minute: reads and writes go on, expiry may be late.
     pub healthy: u64,
+    /// Live members of the cluster, this one included; a registry by itself has 1, and 0 in all that follows.
+    pub members: u64,
+    /// Changes sent to other members since the start.
+    pub replicated_out: u64,
+    /// Changes of other members applied here since the start.
+    pub replicated_in: u64,
+    /// Changes waiting to be sent.
+    pub outbox: u64,
+    /// Changes that found the outbox full; the others fetch them by comparing.
+    pub outbox_overflows: u64,
+    /// Comparisons with another member that moved something.
+    pub repairs: u64,
+    /// Deleted and expired entries that are kept in mind until all members know.
+    pub tombstones: u64,
+    /// Changes stamped too far in the future, kept aside until they are due.
+    pub parked: u64,
+    /// Messages and links that were turned away: garbage, another cluster, another version.
+    pub refused: u64,
+    /// Entries received in the first sync.
+    pub sync_entries: u64,
+    /// Entries that the first sync has in all.
+    pub sync_total: u64,
+    /// How far this clock is from the lower median of the live members', in milliseconds.
+    pub clock_offset_ms: i64,
 }
 
 /// What `minikv_stats` held in the first version: no caller knows less.
@@ -52,7 +76,12 @@ const LEAST_STATS: usize = 80;
 
 /// Starts a registry. Free `*registry` with minikv_registry_free.
 ///
-/// Errors: MINIKV_ALREADY_STARTED if one of this name runs in this process, MINIKV_INVALID_ARGUMENT.
+/// In a cluster it waits a moment, at most half a second, for a first word of the peers, and up to two failure timeouts
+/// for an earlier member of the same node name to vanish. It does not wait for the first sync: see minikv_wait_synced.
+///
+/// Errors: MINIKV_ALREADY_STARTED if one of this name runs in this process, MINIKV_INVALID_ARGUMENT; in a cluster also
+/// MINIKV_CLUSTER if a live member has the same node name, MINIKV_IO if it cannot listen or read its certificates, and
+/// MINIKV_FORKED in a fork of a process that has had a member.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn minikv_registry_start(
     options: *const minikv_options,
@@ -71,9 +100,31 @@ pub unsafe extern "C" fn minikv_registry_start(
     unsafe { call(err, body) }
 }
 
+/// Starts a registry as minikv_registry_start, but never waits for other members: for event loops, which go on with
+/// minikv_sync_start. That a live member has the same node name shows there, as MINIKV_CLUSTER.
+///
+/// Errors: those of minikv_registry_start without MINIKV_CLUSTER.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn minikv_registry_start_now(
+    options: *const minikv_options,
+    registry: *mut *mut minikv_registry,
+    err: *mut *mut minikv_error,
+) -> minikv_code {
+    let body = || {
+        // SAFETY: handed on from the caller.
+        let options = unsafe { borrow(options, "options") }?;
+        // SAFETY: handed on from the caller.
+        let out = unsafe { Out::required(registry, "registry") }?;
+        out.give(Registry::start_now(options.0.settled()?)?);
+        Ok(())
+    };
+    // SAFETY: handed on from the caller.
+    unsafe { call(err, body) }
+}
+
 /// Starts a registry, or gives a handle to the running one of this name if its options agree.
 ///
-/// Errors: MINIKV_ALREADY_STARTED, naming the options that differ; MINIKV_INVALID_ARGUMENT.
+/// Errors: MINIKV_ALREADY_STARTED, naming the options that differ; the others of minikv_registry_start.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn minikv_registry_start_or_open(
     options: *const minikv_options,
@@ -144,6 +195,9 @@ pub unsafe extern "C" fn minikv_registry_keep_running(
 }
 
 /// Stops the registry for all handles; once more is fine. Waiting calls and all later ones get MINIKV_STOPPED.
+///
+/// A member of a cluster sends first what is still to be sent and says good-bye, which may take a second or two if the
+/// others do not answer. So it may when the last handle is freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn minikv_registry_stop(registry: *const minikv_registry) -> minikv_code {
     let body = || {
@@ -226,6 +280,18 @@ pub unsafe extern "C" fn minikv_registry_stats(
             expired: found.expired,
             worker_restarts: found.worker_restarts,
             healthy: found.healthy.into(),
+            members: found.members,
+            replicated_out: found.replicated_out,
+            replicated_in: found.replicated_in,
+            outbox: found.outbox,
+            outbox_overflows: found.outbox_overflows,
+            repairs: found.repairs,
+            tombstones: found.tombstones,
+            parked: found.parked,
+            refused: found.refused,
+            sync_entries: found.sync_entries,
+            sync_total: found.sync_total,
+            clock_offset_ms: found.clock_offset_ms,
         };
         let known = size.min(size_of::<minikv_stats>());
         let place = stats.cast::<u8>();

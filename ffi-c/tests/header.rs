@@ -7,7 +7,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use minikv::{ErrorKind, EventKind, ValueType};
+use minikv::{ErrorKind, EventKind, MemberState, Stats, ValueType};
 
 fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -65,10 +65,21 @@ fn codes_and_types_are_the_cores() {
         EventKind::Lock,
         EventKind::Unlock,
         EventKind::Lagged,
+        EventKind::Owner,
+        EventKind::Member,
     ];
     for (number, event) in (1..).zip(events) {
         assert_defines(&format!("MINIKV_EVENT_{}", event.as_str().to_uppercase()), number);
     }
+    let states = [MemberState::Joining, MemberState::Live, MemberState::Down, MemberState::Left];
+    for (number, state) in (1..).zip(states) {
+        assert_defines(&format!("MINIKV_MEMBER_{}", state.as_str().to_uppercase()), number);
+    }
+    let (before, _) = GENERATED.split_once("} minikv_stats;").unwrap();
+    let (_, stats) = before.rsplit_once("typedef struct {").unwrap();
+    let fields = stats.lines().filter_map(|line| line.trim().strip_suffix(';'));
+    let fields: Vec<String> = fields.map(|field| split_name(field).1).collect();
+    assert_eq!(fields, Stats::FIELDS, "the fields of minikv_stats");
 }
 
 struct Function {
@@ -145,7 +156,7 @@ fn valid(function: &str, kind: &str, name: &str) -> String {
             let kind = kind.trim_start_matches("const ").trim_start_matches("minikv_");
             let kind = kind.trim_end_matches(" *");
             // What one call has changed, or used up, is not what the next one needs.
-            let used_up = matches!(kind, "guard" | "watch" | "pending_lock" | "pending_guard");
+            let used_up = kind.starts_with("pending_") || matches!(kind, "guard" | "watch");
             if changes || used_up { format!("fresh_{kind}()") } else { format!("some_{kind}") }
         }
     }

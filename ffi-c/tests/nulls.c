@@ -6,6 +6,9 @@ static minikv_entry *some_entry;
 static minikv_page *some_page;
 static minikv_event *some_event;
 static minikv_error *some_error;
+static minikv_member_list *some_member_list;
+static const minikv_member *some_member;
+static minikv_string_list *some_string_list;
 static minikv_value *some_value;
 static minikv_options *some_options;
 static minikv_write_options *some_write_options;
@@ -29,6 +32,9 @@ static struct {
     minikv_guard *guard;
     minikv_pending_lock *pending_lock;
     minikv_pending_guard *pending_guard;
+    minikv_pending_sync *pending_sync;
+    minikv_member_list *member_list;
+    minikv_string_list *string_list;
     minikv_options *options;
     char *text;
     minikv_stats stats;
@@ -54,6 +60,7 @@ static struct {
     minikv_watch *watch;
     minikv_pending_lock *pending_lock;
     minikv_pending_guard *pending_guard;
+    minikv_pending_sync *pending_sync;
 } fresh;
 
 #define FRESH(kind, ...)                      \
@@ -114,6 +121,15 @@ static minikv_pending_guard *new_pending_guard(void)
     return pending;
 }
 
+static minikv_pending_sync *new_pending_sync(void)
+{
+    minikv_pending_sync *pending = NULL;
+    if (minikv_sync_start(some_registry, &pending, NULL) != MINIKV_OK) {
+        abort();
+    }
+    return pending;
+}
+
 FRESH(value, minikv_value_new())
 FRESH(options, minikv_options_new("nulls"))
 FRESH(write_options, minikv_write_options_new())
@@ -125,6 +141,7 @@ FRESH(guard, new_guard())
 FRESH(watch, new_watch())
 FRESH(pending_lock, new_pending_lock())
 FRESH(pending_guard, new_pending_guard())
+FRESH(pending_sync, new_pending_sync())
 
 static int32_t some_update_fn(void *user, const minikv_entry *present, minikv_value *value)
 {
@@ -164,6 +181,9 @@ static void clean_up(minikv_error **err)
     minikv_guard_free(out.guard);
     minikv_pending_lock_free(out.pending_lock);
     minikv_pending_guard_free(out.pending_guard);
+    minikv_pending_sync_free(out.pending_sync);
+    minikv_member_list_free(out.member_list);
+    minikv_string_list_free(out.string_list);
     minikv_options_free(out.options);
     minikv_registry_free(out.registry);
     minikv_string_free(out.text);
@@ -178,6 +198,7 @@ static void clean_up(minikv_error **err)
     minikv_guard_free(fresh.guard);
     minikv_watch_free(fresh.watch);
     minikv_pending_lock_free(fresh.pending_lock);
+    minikv_pending_sync_free(fresh.pending_sync);
     minikv_pending_guard_free(fresh.pending_guard);
     memset(&fresh, 0, sizeof fresh);
     minikv_error_free(*err);
@@ -257,12 +278,19 @@ int main(void)
         minikv_get(some_registry, minikv_str(""), &out.entry, &some_error) == MINIKV_OK) {
         return 2;
     }
+    if (minikv_members(some_registry, &some_member_list, NULL) != MINIKV_OK ||
+        minikv_endpoints(some_registry, &some_string_list, NULL) != MINIKV_OK) {
+        return 2;
+    }
+    some_member = minikv_member_list_at(some_member_list, 0);
     strcpy(some_version, minikv_entry_version(some_entry));
     result = run_tests(tests, sizeof tests / sizeof *tests);
     minikv_watch_free(watch);
     minikv_event_free(some_event);
     minikv_entry_free(some_entry);
     minikv_page_free(some_page);
+    minikv_member_list_free(some_member_list);
+    minikv_string_list_free(some_string_list);
     minikv_error_free(some_error);
     minikv_value_free(some_value);
     minikv_options_free(some_options);

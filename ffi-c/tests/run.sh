@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the library and everything in this folder, and runs it.
 # memory.sh runs the same programs: LIBRARY names another static library, BUILD another folder to build in,
-# RUN what to run each program with, TESTS which of them.
+# RUN what to run each program with, TESTS which of them, FAILURE_MS and RACES what members of clusters may take.
 set -eu
 tests=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$tests/../.." && pwd)
@@ -11,6 +11,8 @@ flags="-Wall -Wextra -Werror -pedantic -g -O1 -I$root/ffi-c/include"
 libs="-lpthread -ldl -lm"
 passed=0
 failed=0
+CERTIFICATES=$root/core/tests/certificates
+export CERTIFICATES
 mkdir -p "$build"
 cd "$build"
 
@@ -48,7 +50,7 @@ if [ -z "${LIBRARY:-}" ]; then
     (cd "$root" && cargo build --quiet --release -p minikv-c)
     LIBRARY=$target/release/libminikv.a
 fi
-for name in ${TESTS:-nulls values callbacks threads watches lifecycle forks}; do
+for name in ${TESTS:-nulls values callbacks threads watches lifecycle forks cluster}; do
     # shellcheck disable=SC2086
     ${CC:-cc} -std=c99 $flags ${CFLAGS:-} "$tests/$name.c" -o "$name" "$LIBRARY" $libs
     run "$name"

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use minikv::{
-    Encoded, Error, ListOptions, LockOptions, Options, PutOptions, Value, Version, WatchOptions,
-    WriteOptions, duration_from_millis, format_duration, parse_duration,
+    Encoded, Error, ListOptions, LockOptions, Options, PutOptions, Stats, Value, Version,
+    WatchOptions, WriteOptions, duration_from_millis, format_duration, parse_duration,
 };
 
 use crate::js::{Done, Env, Js, Kind};
@@ -373,7 +373,7 @@ pub fn camel(name: &str) -> String {
     camel
 }
 
-/// A message of the core with the names of options as they are written here. What stands in quotes is somebody's own.
+/// A message of the core with the names of options and counts as they are written here. What stands in quotes is somebody's own.
 pub fn spelled(message: &str) -> String {
     let mut out = String::with_capacity(message.len());
     let (mut quoted, mut escaped) = (false, false);
@@ -387,7 +387,10 @@ pub fn spelled(message: &str) -> String {
         };
         let (word, after) = rest.split_at(length);
         let camel = camel(word);
-        if !quoted && (NAMES.contains(&camel.as_str()) || Options::FIELDS.contains(&word)) {
+        let known = NAMES.contains(&camel.as_str())
+            || Options::FIELDS.contains(&word)
+            || Stats::FIELDS.contains(&word);
+        if !quoted && known {
             out.push_str(&camel);
         } else {
             out.push_str(word);

@@ -11,7 +11,7 @@ use std::sync::atomic::AtomicBool;
 
 use minikv::{
     Computation, Error, ErrorKind, LockGuard, PendingGuard, PendingLock, PendingSync, PendingValue,
-    Registry, Watch,
+    Watch,
 };
 use napi_sys as sys;
 

@@ -131,8 +131,8 @@ test('a frozen member loses its lock, and is told', async (t) => {
 
 test('with a frozen member beside it a stop does not hold up the event loop', async (t) => {
   const cluster = clusterName()
-  const a = await member(t, cluster, 'a', [], { failureTimeout: 60_000 })
-  const frozen = await Process.member(t, cluster, 'b', a.endpoints(), { failureTimeout: 60_000 })
+  const a = await member(t, cluster, 'a', [], { failureTimeout: 10_000 })
+  const frozen = await Process.member(t, cluster, 'b', a.endpoints(), { failureTimeout: 10_000 })
   await until('both are there', () => a.stats().members === 2)
   frozen.kill('SIGSTOP')
   const big = 'x'.repeat(1 << 20)

@@ -326,7 +326,7 @@ test('a live member of the same name is an error', async (t) => {
   await refuses('cluster', () => Registry.start('namesake', given), /"same"/)
   await refuses('not_found', () => Registry.open('namesake'))
   const late = start(t, 'namesake', given)
-  await until('it is told', () => late.waitSynced(LONG).then(() => false, (error) => error.code === 'cluster'))
+  await refuses('cluster', () => late.waitSynced(LONG), /"same"/)
   await refuses('cluster', () => late.waitSynced(0), /"same"/)
   await until('it is seen', () => a.members().filter(({ namesake }) => namesake).length === 2)
   await late.stop()

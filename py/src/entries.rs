@@ -1,18 +1,20 @@
 //! What the registry does with one entry.
 
-use minikv::{Entry, Error, GetOrPut, Update};
+use minikv::{Entry, Error, ErrorKind, GetOrPut, Update};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use pyo3::types::PyBool;
 
 use crate::args::{
-    Arg, Conditions, PutArgs, checked_key, duration, encoded, signed, unchecked_key,
+    Arg, Conditions, Given, PutArgs, checked_key, duration, encoded, signed, unchecked_key,
 };
 use crate::calls::call;
+use crate::cluster::in_cluster;
 use crate::entry::PyEntry;
 use crate::error::{Outcome, invalid_argument};
-use crate::pending::{PyComputation, PyPending, Waiting};
+use crate::pending::{PyComputation, PyPending, Waiting, land};
 use crate::registry::PyRegistry;
-use crate::value::{PyValue, decode, type_name};
+use crate::value::{decode, type_name};
 use crate::wait::in_slices;
 
 /// What an update makes of a value, by calling Python.
@@ -90,6 +92,7 @@ impl PyRegistry {
         lock=None, lease=None, owner=None, fence=None, if_version=None))]
     fn put(
         &self,
+        py: Python<'_>,
         key: &Bound<'_, PyAny>,
         value: &Bound<'_, PyAny>,
         ttl: Arg<'_, '_>,
@@ -102,6 +105,18 @@ impl PyRegistry {
         fence: Arg<'_, '_>,
         if_version: Arg<'_, '_>,
     ) -> Outcome<PyEntry> {
+        if lock.is_some_and(|lock| lock.is(PyBool::new(py, true)))
+            && in_cluster(self.kv().options())
+        {
+            // The same, but it waits for whoever gives the lock without holding the interpreter.
+            let put = Given::Value(value.clone());
+            let entry = self.lock(
+                py, key, owner, None, lease, put, ttl, persist, keep_ttl, if_absent, fence,
+                if_version,
+            )?;
+            let nothing = || Error::new(ErrorKind::Internal, "a put left nothing");
+            return Ok(entry.ok_or_else(nothing)?);
+        }
         let key = checked_key(self.kv(), key)?;
         let value = encoded(value)?;
         let conditions = Conditions { owner, fence, if_version };
@@ -114,6 +129,7 @@ impl PyRegistry {
         lock=None, lease=None, owner=None, fence=None, if_version=None))]
     fn set(
         &self,
+        py: Python<'_>,
         key: &Bound<'_, PyAny>,
         value: &Bound<'_, PyAny>,
         ttl: Arg<'_, '_>,
@@ -127,7 +143,8 @@ impl PyRegistry {
         if_version: Arg<'_, '_>,
     ) -> Outcome<PyEntry> {
         self.put(
-            key, value, ttl, persist, keep_ttl, if_absent, lock, lease, owner, fence, if_version,
+            py, key, value, ttl, persist, keep_ttl, if_absent, lock, lease, owner, fence,
+            if_version,
         )
     }
 
@@ -259,7 +276,7 @@ impl PyRegistry {
                 GetOrPut::Present(entry) => return Ok(entry.into()),
                 GetOrPut::Compute(computation) => {
                     let value = call(r#fn, ())?;
-                    return Ok(computation.put(PyValue(&value))?.into());
+                    return land(py, computation, &value);
                 }
                 GetOrPut::Wait(pending) => {
                     pending.check_not_own()?;

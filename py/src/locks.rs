@@ -25,7 +25,7 @@ impl PyRegistry {
     /// Conflict.
     #[pyo3(signature = (key, *, owner=None, wait=None, lease=None, put=Given::Missing, ttl=None,
         persist=None, keep_ttl=None, if_absent=None, fence=None, if_version=None))]
-    fn lock(
+    pub fn lock(
         &self,
         py: Python<'_>,
         key: &Bound<'_, PyAny>,

@@ -3,6 +3,7 @@
 use minikv::{Computation, Entry, PendingGuard, PendingLock, PendingSync, PendingValue};
 use pyo3::prelude::*;
 
+use crate::args::encoded;
 use crate::calls::call;
 use crate::entry::PyEntry;
 use crate::error::{Outcome, invalid_argument};
@@ -107,14 +108,28 @@ impl PyComputation {
     }
 }
 
+/// Stores a computed value. With a lock, in a cluster, it waits for whoever gives it.
+pub fn land(
+    py: Python<'_>,
+    computation: Computation,
+    value: &Bound<'_, PyAny>,
+) -> Outcome<PyEntry> {
+    let entry = match encoded(value) {
+        Ok(value) => py.detach(|| computation.put(&value)),
+        // What is wrong first, the registry or the value, is for the core to say.
+        Err(_) => computation.put(PyValue(value)),
+    };
+    Ok(entry?.into())
+}
+
 #[pymethods]
 impl PyComputation {
     /// Stores the value and hands the entry to everyone who waits.
-    fn put(&self, value: &Bound<'_, PyAny>) -> Outcome<PyEntry> {
+    fn put(&self, py: Python<'_>, value: &Bound<'_, PyAny>) -> Outcome<PyEntry> {
         let computation = self.0.lock().take();
         let computation =
             computation.ok_or_else(|| invalid_argument("the computation is over already"))?;
-        Ok(computation.put(PyValue(value))?.into())
+        land(py, computation, value)
     }
 
     /// Lets the next caller compute.

@@ -53,7 +53,7 @@ impl Drop for PyRegistry {
 fn start(py: Python<'_>, options: Options, exist_ok: bool) -> Outcome<(Registry, bool)> {
     let result = match in_cluster(&options) {
         true => start_in_cluster(py, options.clone()),
-        false => Registry::start(options.clone()).map_err(Failure::from),
+        false => py.detach(|| Registry::start(options.clone())).map_err(Failure::from),
     };
     let started = match result {
         Err(Failure::Core(error)) if error.kind() == ErrorKind::AlreadyStarted && exist_ok => {
@@ -137,7 +137,9 @@ impl PyRegistry {
     /// Leaving `with Registry.open(...)` does not stop it. Raises NotFound.
     #[classmethod]
     fn open<'py>(cls: &Bound<'py, PyType>, name: &Bound<'py, PyAny>) -> Outcome<Bound<'py, PyAny>> {
-        let handle = Handle(Registry::open(text("name", name)?)?, false);
+        let name = text("name", name)?;
+        // Another thread may be opening sockets for a name of its own.
+        let handle = Handle(cls.py().detach(|| Registry::open(name))?, false);
         Ok(call(cls, (handle,))?)
     }
 

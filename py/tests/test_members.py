@@ -142,6 +142,35 @@ def test_locks_exclude_members(cluster: str) -> None:
             held.put(2)
 
 
+def test_a_put_that_locks_lets_other_threads_run(cluster: str) -> None:
+    async def read(watch: minikv.Watch, wanted: set[str]) -> None:
+        async for event in watch:
+            if event.type == "lock":
+                wanted.discard(event.key)
+                if not wanted:
+                    return
+
+    async def members() -> None:
+        with two(cluster) as both:
+            wanted = {f"{n}{kind}{at}" for at in range(2) for n in range(5) for kind in "pcs"}
+            # Whoever gives the lock calls back into Python on the way.
+            tasks = [asyncio.create_task(read(kv.watch(), set(wanted))) for kv in both]
+            await asyncio.sleep(0)
+            for at, kv in enumerate(both):
+                for n in range(5):
+                    assert kv.put(f"{n}p{at}", n, lock=True, lease=60).lock
+                    assert kv.get_or_put(f"{n}s{at}", lambda: 1, lock=True).lock
+                    computed = await kv.get_or_put_async(f"{n}c{at}", lambda: 1, lock=True)
+                    assert computed.lock
+            with pytest.raises(minikv.Locked):
+                both[0].put("0p1", 0, lock=True)
+            with pytest.raises(minikv.Conflict):
+                both[1].put("0p1", 0, lock=True, if_absent=True)
+            await asyncio.wait_for(asyncio.gather(*tasks), PATIENCE)
+
+    asyncio.run(members())
+
+
 def test_a_namesake_is_refused_while_other_threads_run(cluster: str) -> None:
     ticks = 0
     over = threading.Event()

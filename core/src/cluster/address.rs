@@ -14,6 +14,14 @@ pub(crate) fn to_locator(endpoint: &Endpoint, tls: bool) -> String {
     }
 }
 
+/// For dialling: with TLS the engine takes an IPv6 address as the name to check only without its brackets.
+pub(crate) fn to_dial(endpoint: &Endpoint, tls: bool) -> String {
+    match endpoint {
+        Endpoint::Tcp { host, port } if tls => format!("tls/{host}:{port}"),
+        _ => to_locator(endpoint, tls),
+    }
+}
+
 pub(crate) fn from_locator(locator: &str) -> String {
     // What follows are metadata and settings.
     let locator = locator.split(['?', '#']).next().unwrap_or(locator);
@@ -54,6 +62,9 @@ mod tests {
             assert_eq!(from_locator(plain), text);
             assert_eq!(from_locator(tls), text);
         }
+        assert_eq!(to_dial(&endpoint("[::1]:7"), false), "tcp/[::1]:7");
+        assert_eq!(to_dial(&endpoint("[::1]:7"), true), "tls/::1:7");
+        assert_eq!(to_dial(&endpoint("a.b:7"), true), "tls/a.b:7");
         assert_eq!(from_locator("tcp/10.0.0.1:5?rel=1#iface=eth0"), "10.0.0.1:5");
     }
 

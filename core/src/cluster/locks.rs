@@ -98,6 +98,8 @@ pub(crate) struct Locks {
     term: Option<Term>,
     open: bool,
     asked_at: u64,
+    /// When the last term of this member began.
+    opened_at: u64,
     highest_clock: u64,
     /// The last asks whose grants were taken.
     taken: BTreeSet<u64>,
@@ -219,9 +221,9 @@ impl State {
         let is_sent = |ask: &Ask| ask.stage == Stage::Sent(from);
         let known = self.locks.asks.get(&id).is_some_and(is_sent);
         if lower {
-            // It does not know of the promise: others took it for dead for a while, and it never noticed.
-            let promised = self.locks.promised;
-            todo.member(from, cx.writer().term_answer(term, promised, &Batch::default()));
+            // It does not know of the later term, and would go on granting in vain.
+            let (promised, none) = (self.locks.promised, Batch::default());
+            todo.member(from, cx.writer().term_answer(term, promised, &none));
         }
         if !known || lower {
             // The promise to a later coordinator did not mention it: it is not to be. Unless it was taken: an
@@ -456,7 +458,13 @@ impl State {
             return;
         }
         let overruled = self.locks.term.is_none_or(|term| term < self.locks.promised);
+        if overruled && cx.now.mono < self.locks.opened_at + cx.settings.beat() {
+            // Somebody else thinks the same of himself: who of us is right, the next heartbeats tell.
+            self.close_gate(cx, todo);
+            return;
+        }
         if overruled {
+            self.locks.opened_at = cx.now.mono;
             let clock =
                 cx.now.wall.max(self.locks.promised.clock + 1).max(self.locks.highest_clock);
             let term = Term { clock, coordinator: own };

@@ -16,6 +16,11 @@ pub(crate) fn warn(text: &str) {
     }
 }
 
+/// Only for a program that collects a log.
+pub(crate) fn info(text: &str) {
+    tracing::info!(target: "minikv", "{text}");
+}
+
 /// Warns the first time that `key` is given in this process.
 pub(crate) fn warn_once(key: &str, text: &str) {
     static SAID: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);

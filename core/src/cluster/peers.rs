@@ -43,8 +43,12 @@ pub(crate) struct Peer {
     pub live: bool,
     /// It has been silent for so long that it does not believe in its locks any more.
     pub freed: bool,
+    /// What it says of itself: everyone it remembers had all that had ended before this time.
+    pub settled: u64,
     /// When both tables were last known to be equal: on the monotonic and the wall clock.
     pub agreed: Option<(u64, u64)>,
+    /// When it was known to be so, at some distance from each other, the first before all that matters.
+    agreements: VecDeque<u64>,
     pub differs_since: Option<u64>,
     /// Something of it was missed.
     pub missed: bool,
@@ -78,7 +82,9 @@ impl Peer {
             root: None,
             live: false,
             freed,
+            settled: 0,
             agreed: None,
+            agreements: VecDeque::new(),
             differs_since: None,
             missed: true,
             next_repair: 0,
@@ -96,6 +102,24 @@ impl Peer {
             Peer { synced: true, .. } => MemberState::Live,
             _ => MemberState::Joining,
         }
+    }
+
+    /// Both tables are equal now.
+    fn agree(&mut self, mono: u64, wall: u64, age: u64) {
+        self.agreed = Some((mono, wall));
+        if self.agreements.back().is_none_or(|last| mono.saturating_sub(*last) >= age / 8) {
+            self.agreements.push_back(mono);
+        }
+        let before = mono.saturating_sub(age);
+        while self.agreements.get(1).is_some_and(|second| *second <= before) {
+            self.agreements.pop_front();
+        }
+    }
+
+    /// The last time when both tables were equal that is so long ago; what was said before it is over.
+    pub fn agreed_then(&self, now: u64, age: u64) -> u64 {
+        let then = self.agreements.iter().rev().find(|at| **at <= now.saturating_sub(age));
+        then.copied().unwrap_or_default()
     }
 
     /// Records it has announced and this member has not applied.
@@ -125,6 +149,8 @@ pub(crate) struct Peers {
     pub beat_now: bool,
     /// How far this member's clock is from the lower median of all, in nanoseconds.
     pub clock_offset: i64,
+    /// Others know them and this member has not met them; when it tried last.
+    unmet: BTreeMap<u128, u64>,
     /// Named in records and never heard, and since when: many died before this member came.
     strangers: Vec<(Arc<Member>, u64)>,
 }
@@ -136,6 +162,13 @@ impl Peers {
 
     pub fn get_live(&self, incarnation: u128) -> Option<&Peer> {
         self.all.get(&incarnation).filter(|peer| peer.live)
+    }
+
+    /// One of those that are there, each in its turn.
+    fn friend(&self) -> Option<(u128, Vec<String>)> {
+        let live = self.live().count().max(1);
+        let peer = self.live().nth(self.beat as usize % live)?;
+        Some((peer.member.incarnation, peer.endpoints.clone()))
     }
 
     fn sent_at(&self, number: u64) -> Option<u64> {
@@ -180,6 +213,11 @@ impl State {
         peer.heard_at = now;
         peer.unlinked = false;
         (peer.endpoints, peer.admitted) = (beat.endpoints, beat.admitted);
+        peer.settled = beat.settled;
+        if let Some((member, endpoints)) = beat.friend {
+            self.meet(cx, member, endpoints, todo);
+        }
+        let Some(peer) = self.peers.all.get_mut(&header.from) else { return };
         if peer.synced != beat.synced {
             peer.synced = beat.synced;
             self.peers.beat_now = true;
@@ -199,7 +237,7 @@ impl State {
         (peer.sent_before, peer.sent) = (peer.sent, beat.sent.max(peer.sent));
         peer.root = Some(beat.root);
         if beat.root == root {
-            peer.agreed = Some((now, cx.now.wall));
+            peer.agree(now, cx.now.wall, cx.settings.max_message_age);
             (peer.differs_since, peer.back_off) = (None, 0);
             // Whatever it has told is in both.
             peer.next = Some(peer.next.unwrap_or(1).max(beat.sent + 1));
@@ -211,6 +249,27 @@ impl State {
         if self.sync.is_synced() {
             // Who is back gets what it has missed at once.
             self.look_at_sync(cx, todo);
+        }
+    }
+
+    /// Dials a member that another one knows and this one does not: the engine tries that only once.
+    fn meet(&mut self, cx: &Cx<'_>, member: u128, endpoints: Vec<String>, todo: &mut Todo) {
+        let (now, pause) = (cx.now.mono, cx.settings.failure_timeout);
+        if member == cx.own() || self.peers.all.contains_key(&member) {
+            self.peers.unmet.remove(&member);
+            return;
+        }
+        self.peers.unmet.retain(|_, tried| now.saturating_sub(*tried) <= 8 * pause);
+        match self.peers.unmet.get_mut(&member) {
+            // Links that are just being made need a moment.
+            None => {
+                self.peers.unmet.insert(member, now);
+            }
+            Some(tried) if now.saturating_sub(*tried) >= pause => {
+                *tried = now;
+                todo.dials.push(endpoints);
+            }
+            Some(_) => {}
         }
     }
 
@@ -271,10 +330,11 @@ impl State {
                 peer.freed = freed;
                 peer.member.set_until(if freed { 0 } else { u64::MAX });
                 let incarnation = peer.member.incarnation;
-                match freed {
-                    true => todo.end_locks.push(incarnation),
-                    false => todo.revive_locks.push(incarnation),
-                }
+                // At once: whoever is granted a lock next, it must not be one that counts again.
+                todo.follow_ups.extend(match freed {
+                    true => cx.table.end_locks_of(incarnation),
+                    false => cx.table.revive_locks_of(incarnation),
+                });
             }
             let state = peer.state();
             if peer.shown != Some(state) {
@@ -302,7 +362,7 @@ impl State {
             let is_silent = now.saturating_sub(*since) >= cx.settings.patience();
             if is_silent {
                 member.set_until(0);
-                todo.end_locks.push(member.incarnation);
+                todo.follow_ups.extend(cx.table.end_locks_of(member.incarnation));
             }
             !is_silent
         });
@@ -369,6 +429,8 @@ impl State {
             root: cx.replication.root(),
             entries: cx.table.known_len() as u64,
             heard: heard.map(|peer| (peer.member.incarnation, peer.beat)).collect(),
+            settled: self.settled(cx),
+            friend: self.peers.friend(),
         };
         todo.everyone(cx.writer().heartbeat(&beat));
     }
@@ -398,7 +460,7 @@ impl State {
 
     fn lose_own_locks(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
         self.lost_until = cx.table.member.until();
-        todo.end_locks.push(cx.table.member.incarnation);
+        todo.lose_locks = true;
     }
 
     /// Dials again who should be there, and forgets who has been away for too long.

@@ -325,7 +325,11 @@ impl State {
         let Some((mono, wall)) = agreed else { return Some(record) };
         // A grave that both had then and only this one has now was forgotten there: its time has come here,
         // too. Sent back it would begin to age anew, and so on for ever.
-        if cx.table.forget_if_older(&record, mono) {
+        let what = self.forgettable(cx);
+        let slack = cx.settings.forget_after / 10;
+        if record.ended_at() < what.ended.max(what.ended_long_ago).saturating_add(slack)
+            && cx.table.forget_if_older(&record, mono)
+        {
             return None;
         }
         let long_ago = cx.now.mono.saturating_sub(mono) > cx.settings.remember;

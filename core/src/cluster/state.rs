@@ -13,6 +13,7 @@ use super::wire::{Header, Writer};
 use crate::clock::Now;
 use crate::sync::atomic::AtomicU64;
 use crate::table::Table;
+use crate::table::graves::Forgettable;
 use crate::table::mutation::{Effects, Outcome};
 use crate::table::replication::Replication;
 use crate::watch::Event;
@@ -50,8 +51,8 @@ impl Cx<'_> {
 /// What is to be done once the lock of the state is released, in this order.
 #[derive(Default)]
 pub(crate) struct Todo {
-    pub end_locks: Vec<u128>,
-    pub revive_locks: Vec<u128>,
+    /// This member's own locks are lost.
+    pub lose_locks: bool,
     pub follow_ups: Vec<(usize, Effects)>,
     pub outcomes: Vec<Arc<Outcome>>,
     pub events: Vec<Event>,
@@ -126,10 +127,6 @@ impl State {
         self.beat(cx, todo);
     }
 
-    pub fn is_rejected(&self) -> bool {
-        self.admission == Admission::Rejected
-    }
-
     /// Whether the name is free: asked of whoever is there.
     fn look_at_admission(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
         let now = cx.now.mono;
@@ -187,10 +184,36 @@ impl State {
             return;
         }
         self.forgot_at = now;
+        cx.table.forget(self.forgettable(cx), 4096);
+    }
+
+    /// Until when everyone this member remembers is known to have had everything, on the monotonic clock.
+    fn settled_mono(&self, cx: &Cx<'_>) -> u64 {
+        let (now, age) = (cx.now.mono, cx.settings.max_message_age);
         let others = self.peers.all.values().filter(|peer| !peer.left);
-        let agreed = others.map(|peer| peer.agreed.map_or(0, |(mono, _)| mono)).min();
-        let agreed = agreed.unwrap_or(now).saturating_sub(settings.forget_after);
-        let before = agreed.max(now.saturating_sub(settings.remember));
-        cx.table.forget(before, 4096);
+        others.map(|peer| peer.agreed_then(now, age)).min().unwrap_or(now)
+    }
+
+    /// The same, on the wall clock.
+    pub fn settled(&self, cx: &Cx<'_>) -> u64 {
+        let ago = cx.now.mono.saturating_sub(self.settled_mono(cx));
+        self.common_wall(cx).saturating_sub(ago)
+    }
+
+    /// The wall clock as the lower median of all sees it.
+    fn common_wall(&self, cx: &Cx<'_>) -> u64 {
+        cx.now.wall.saturating_add_signed(self.peers.clock_offset.saturating_neg())
+    }
+
+    pub fn forgettable(&self, cx: &Cx<'_>) -> Forgettable {
+        let (wall, settings) = (self.common_wall(cx), cx.settings);
+        // Somebody may be remembered by another member only.
+        let settled = self.peers.live().map(|peer| peer.settled).min().unwrap_or(wall);
+        let settled = settled.saturating_sub(settings.clock_bound);
+        Forgettable {
+            ended: wall.saturating_sub(settings.forget_after).min(settled),
+            dug: self.settled_mono(cx),
+            ended_long_ago: wall.saturating_sub(settings.remember),
+        }
     }
 }

@@ -50,6 +50,10 @@ pub(crate) struct Heartbeat {
     pub entries: u64,
     /// The last heartbeat heard of each other member.
     pub heard: Vec<(u128, u64)>,
+    /// Everyone it remembers had all that had ended before this time of the wall clock.
+    pub settled: u64,
+    /// Another live member, each in its turn, and where to dial it: not everyone may have met.
+    pub friend: Option<(u128, Vec<String>)>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -193,10 +197,7 @@ impl Writer {
     pub fn heartbeat(&self, beat: &Heartbeat) -> Vec<u8> {
         let mut out = self.start(HEARTBEAT);
         out.block(beat.name.as_bytes());
-        out.number(beat.endpoints.len() as u64);
-        for endpoint in &beat.endpoints {
-            out.block(endpoint.as_bytes());
-        }
+        write_endpoints(&mut out, &beat.endpoints);
         out.u8(u8::from(beat.synced) | u8::from(beat.admitted) << 1);
         for number in [beat.number, beat.sent, beat.entries] {
             out.number(number);
@@ -206,6 +207,12 @@ impl Writer {
         for (member, number) in &beat.heard {
             out.u128(*member);
             out.number(*number);
+        }
+        out.u64(beat.settled);
+        out.u8(beat.friend.is_some().into());
+        if let Some((member, endpoints)) = &beat.friend {
+            out.u128(*member);
+            write_endpoints(&mut out, endpoints);
         }
         out.0
     }
@@ -508,12 +515,7 @@ fn read_heartbeat(input: &mut Input<'_>) -> Read<Heartbeat> {
     if name.is_empty() {
         return Err(Garbage("a member has no name"));
     }
-    let count = input.count(1)?;
-    if count > MAX_ENDPOINTS {
-        return Err(Garbage("a member has too many endpoints"));
-    }
-    let endpoints = (0..count).map(|_| Ok(input.text(MAX_ENDPOINT_BYTES)?.to_owned()));
-    let endpoints = endpoints.collect::<Read<_>>()?;
+    let endpoints = read_endpoints(input)?;
     let flags = input.u8()?;
     let (number, sent, entries) = (input.number()?, input.number()?, input.number()?);
     let root = input.u64()?;
@@ -524,7 +526,29 @@ fn read_heartbeat(input: &mut Input<'_>) -> Read<Heartbeat> {
     let heard = (0..count).map(|_| Ok((input.u128()?, input.number()?)));
     let heard = heard.collect::<Read<_>>()?;
     let (synced, admitted) = (flags & 1 != 0, flags & 2 != 0);
-    Ok(Heartbeat { name, endpoints, synced, admitted, number, sent, root, entries, heard })
+    let settled = input.u64()?;
+    let friend = match input.u8()? {
+        0 => None,
+        _ => Some((input.u128()?, read_endpoints(input)?)),
+    };
+    let beat =
+        Heartbeat { name, endpoints, synced, admitted, number, sent, ..Heartbeat::default() };
+    Ok(Heartbeat { root, entries, heard, settled, friend, ..beat })
+}
+
+fn write_endpoints(out: &mut Output, endpoints: &[String]) {
+    out.number(endpoints.len() as u64);
+    for endpoint in endpoints {
+        out.block(endpoint.as_bytes());
+    }
+}
+
+fn read_endpoints(input: &mut Input<'_>) -> Read<Vec<String>> {
+    let count = input.count(1)?;
+    if count > MAX_ENDPOINTS {
+        return Err(Garbage("a member has too many endpoints"));
+    }
+    (0..count).map(|_| Ok(input.text(MAX_ENDPOINT_BYTES)?.to_owned())).collect()
 }
 
 /// Buckets and what lies in them: hashes of keys and of records.
@@ -652,7 +676,9 @@ mod tests {
         ) {
             let mut batch = Batch::default();
             batch.push(&record(bits, "text"), NOW);
-            let beat = Heartbeat { name: "n".into(), heard: vec![(1, 2); 3], ..Heartbeat::default() };
+            let friend = Some((7, vec!["a:1".to_owned()]));
+            let heard = vec![(1, 2); 3];
+            let beat = Heartbeat { name: "n".into(), heard, friend, ..Heartbeat::default() };
             let term = Term { clock: 1, coordinator: 2 };
             let ask = LockAsk { id: 1, attempt: 2, key: b"k".to_vec(), owner: None, renews: None, floor: 3, released: false, lease: Some(4), wait: 5 };
             let answer = LockAnswer::Locked { node: "n".into(), owner: Some("o".into()), waited: true };

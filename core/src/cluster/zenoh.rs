@@ -33,7 +33,7 @@ use super::log;
 use super::preflight;
 use super::tls;
 use crate::endpoint::Endpoint;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, shorten};
 use crate::fork::{self, Generation};
 use crate::options::Tls;
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -155,8 +155,13 @@ impl Engine {
         .map_err(|error| {
             Error::new(ErrorKind::Io, format!("the cluster cannot start: {}", words(&*error)))
         })?;
+        log::info(&format!(
+            "a member of the cluster {} listens on {}",
+            shorten(config.cluster.as_bytes()),
+            endpoints.join(", ")
+        ));
         if pem.is_none() {
-            warn_if_open_to_all(&listen);
+            warn_if_open_to_all(&endpoints);
         }
         for peer in peers {
             let dialler = live.dialler(&shared);
@@ -393,17 +398,15 @@ fn words(error: &(dyn std::error::Error + Send + Sync)) -> String {
     text.split(" at /").next().unwrap_or(&text).trim_end_matches([' ', '.']).to_owned()
 }
 
-fn warn_if_open_to_all(listen: &[Endpoint]) {
-    let open: Vec<String> =
-        listen.iter().filter(|at| is_beyond_loopback(at)).map(Endpoint::to_string).collect();
+fn warn_if_open_to_all(endpoints: &[String]) {
+    let is_open =
+        |text: &&String| Endpoint::parse("endpoint", text).is_ok_and(|at| is_beyond_loopback(&at));
+    let open: Vec<&str> = endpoints.iter().filter(is_open).map(String::as_str).collect();
     if !open.is_empty() {
         let open = open.join(", ");
-        log::warn_once(
-            &format!("open {open}"),
-            &format!(
-                "the cluster listens on {open} without TLS: whoever reaches it can read and write all entries"
-            ),
-        );
+        log::warn(&format!(
+            "the cluster listens on {open} without TLS: whoever reaches it can read and write all entries"
+        ));
     }
 }
 
@@ -486,18 +489,19 @@ async fn declare(
         .callback(move |sample| {
             let up = sample.kind() == SampleKind::Put;
             let key = sample.key_expr().as_str();
-            match seen.read_token(key) {
-                Some((incarnation, endpoints)) => {
-                    let is_news = incarnation != seen.own && seen.note(incarnation, endpoints, up);
-                    in_callback(|| match (is_news, up) {
-                        (true, true) => inbound.link_up(incarnation),
-                        (true, false) => inbound.link_down(incarnation),
-                        (false, _) => {}
-                    });
+            let Some((incarnation, endpoints)) = seen.read_token(key) else {
+                if up {
+                    in_callback(|| inbound.refused(OTHER_CLUSTER));
                 }
-                None if up => in_callback(|| inbound.refused(OTHER_CLUSTER)),
-                None => {}
+                return;
+            };
+            if incarnation == seen.own || !seen.note(incarnation, endpoints, up) {
+                return;
             }
+            in_callback(|| match up {
+                true => inbound.link_up(incarnation),
+                false => inbound.link_down(incarnation),
+            });
         })
         .background()
         .await?;

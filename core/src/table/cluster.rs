@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::access::{check_absent, check_fence, check_version, expiry_at};
+use super::graves::Forgettable;
 use super::merge::Delta;
 use super::mutation::{Applied, Effects, LockRequest, Mutation};
 use super::replication::{BUCKETS, bucket_of};
@@ -110,33 +111,39 @@ impl Table {
         self.slots.iter().flat_map(of).collect()
     }
 
-    /// Ends the locks of a member that is not there any more; its `until` was set before.
-    pub fn end_locks_of(&self, incarnation: u128) {
-        for record in self.locked_by(incarnation, LockState::Held) {
+    /// Ends the locks of a member that is not there any more; its `until` was set before. What follows is
+    /// left to the caller, who holds a lock of its own.
+    pub fn end_locks_of(&self, incarnation: u128) -> Vec<(usize, Effects)> {
+        let held = self.locked_by(incarnation, LockState::Held).into_iter();
+        let ended = held.map(|record| {
             self.change_known(&record, |shard, hash, record, cx, fx| {
                 if record.held_until() <= cx.now.mono {
                     shard.lapse(hash, record, cx, fx);
                 }
-            });
-        }
+            })
+        });
+        ended.collect()
     }
 
     /// Believes again in the locks of a member that has come back.
-    pub fn revive_locks_of(&self, incarnation: u128) {
-        for record in self.locked_by(incarnation, LockState::Lapsed) {
+    pub fn revive_locks_of(&self, incarnation: u128) -> Vec<(usize, Effects)> {
+        let lapsed = self.locked_by(incarnation, LockState::Lapsed).into_iter();
+        let revived = lapsed.map(|record| {
             self.change_known(&record, |shard, hash, record, cx, fx| {
                 shard.revive(hash, record, cx, fx);
-            });
-        }
+            })
+        });
+        revived.collect()
     }
 
     fn change_known(
         &self,
         seen: &Record,
         change: impl FnOnce(&mut Shard, u64, Record, &Context<'_>, &mut Effects),
-    ) {
+    ) -> (usize, Effects) {
         let hash = self.hash(seen.key());
-        self.change(Table::place(hash), true, |shard, cx, fx| {
+        let place = Table::place(hash);
+        let ((), fx) = self.change_quietly(place, true, |shard, cx, fx| {
             let at = shard.target(hash, seen.key());
             let same = |record: &&Record| {
                 record.lock().map(|lock| lock.rank()) == seen.lock().map(|lock| lock.rank())
@@ -145,15 +152,17 @@ impl Table {
                 change(shard, hash, record.clone(), &Context { local: false, ..*cx }, fx);
             }
         });
+        (place, fx)
     }
 
     /// Gives up all locks of this member; nobody shall count on them again.
     pub fn lose_own_locks(&self) {
         for record in self.locked_by(self.member.incarnation, LockState::Held) {
-            self.change_known(&record, |shard, hash, record, cx, fx| {
+            let (place, fx) = self.change_known(&record, |shard, hash, record, cx, fx| {
                 let cx = &Context { local: true, ..*cx };
                 shard.end_lock(hash, record, LockState::Released, cx, fx);
             });
+            self.follow_up(place, fx);
         }
     }
 
@@ -223,11 +232,11 @@ impl Table {
         Ok(None)
     }
 
-    /// Forgets graves dug before this time of the monotonic clock, so many of each shard at most.
-    pub fn forget(&self, before: u64, budget: usize) {
+    /// Forgets graves that are not needed any more, so many of each shard at most.
+    pub fn forget(&self, what: Forgettable, budget: usize) {
         for place in 0..SHARDS {
             if self.slots[place].shard.read().graves.len() > 0 {
-                self.change(place, true, |shard, cx, _| shard.forget(before, budget, cx));
+                self.change(place, true, |shard, cx, _| shard.forget(what, budget, cx));
             }
         }
     }
@@ -267,7 +276,6 @@ pub(crate) struct DumpedLock {
     pub owner: Option<String>,
     /// In this member's own eyes, now.
     pub held: bool,
-    pub lease_end: u64,
 }
 
 #[cfg(any(test, feature = "__fuzz"))]
@@ -281,7 +289,6 @@ impl Dumped {
             member: lock.member.incarnation,
             owner: lock.owner.as_deref().map(str::to_owned),
             held: lock.is_held(now),
-            lease_end: lock.lease_end,
         });
         let content = lives.then(|| record.encoded().to_vec());
         let (key, stamp, exp) = (record.key().to_vec(), record.stamp(), record.exp());

@@ -15,8 +15,8 @@ use crate::watch::EventKind;
 #[derive(Default)]
 pub(crate) struct Graves {
     table: HashTable<Grave>,
-    /// In the order of their age.
-    ages: Deadlines,
+    /// In the order in which their values ended.
+    ends: Deadlines,
 }
 
 struct Grave {
@@ -24,6 +24,20 @@ struct Grave {
     hash: u64,
     /// When it was dug, on the monotonic clock.
     since: u64,
+    /// When its value ended, as all members see it.
+    ended: u64,
+}
+
+/// Which graves are not needed any more.
+#[derive(Clone, Copy)]
+pub(crate) struct Forgettable {
+    /// Those of values that ended before this, on the wall clock: members forget a grave together, or they
+    /// would tell each other of it.
+    pub ended: u64,
+    /// And that were dug before this time of the monotonic clock, when everyone had them.
+    pub dug: u64,
+    /// Those of values that ended before this, whoever has them.
+    pub ended_long_ago: u64,
 }
 
 impl Graves {
@@ -53,8 +67,9 @@ impl Graves {
     }
 
     fn insert(&mut self, hash: u64, record: Record, since: u64) {
-        self.ages.insert(since, hash);
-        let grave = Grave { record, hash, since };
+        let ended = record.ended_at();
+        self.ends.insert(ended, hash);
+        let grave = Grave { record, hash, since, ended };
         self.table.insert_unique(hash, grave, |grave| grave.hash);
     }
 
@@ -68,9 +83,9 @@ impl Graves {
         }
         let slot = self.table.find_entry(hash, |grave| grave.record.key() == key).ok()?;
         let grave = slot.remove().0;
-        let shared = self.table.iter_hash(hash).any(|g| g.hash == hash && g.since == grave.since);
+        let shared = self.table.iter_hash(hash).any(|g| g.hash == hash && g.ended == grave.ended);
         if !shared {
-            self.ages.remove(grave.since, hash);
+            self.ends.remove(grave.ended, hash);
         }
         if self.table.capacity() > 64 && self.table.len() < self.table.capacity() / 4 {
             self.table.shrink_to(self.table.capacity() / 2, |grave| grave.hash);
@@ -123,7 +138,7 @@ impl Shard {
                 return;
             }
             let time = self.mint(Some(record), &cx);
-            let fence = lock.as_ref().map(|lock| lock.fence);
+            let fence = lock.as_ref().map(|lock| lock.fence).max(Some(record.epoch()));
             Record::tombstone(record.key(), time, fence, cx.member.clone(), lock)
         } else {
             match lock {
@@ -192,12 +207,16 @@ impl Shard {
         }
     }
 
-    /// Forgets graves that were dug before `before`; those with a held lock stay.
-    pub fn forget(&mut self, before: u64, budget: usize, cx: &Context<'_>) -> bool {
-        let due: Vec<(u64, u64)> = self.graves.ages.iter_due(before).take(budget).collect();
+    /// Forgets what is not needed; those with a held lock stay.
+    pub fn forget(&mut self, what: Forgettable, budget: usize, cx: &Context<'_>) -> bool {
+        let before = what.ended.max(what.ended_long_ago);
+        let due: Vec<(u64, u64)> = self.graves.ends.iter_due(before).take(budget).collect();
         let more = due.len() == budget;
-        for (since, hash) in due {
-            let old = |grave: &&Grave| grave.hash == hash && grave.since == since;
+        for (ended, hash) in due {
+            let old = |grave: &&Grave| {
+                let agreed = grave.since < what.dug || ended < what.ended_long_ago;
+                grave.hash == hash && grave.ended == ended && agreed
+            };
             let keys: Vec<Record> =
                 self.graves.table.iter_hash(hash).filter(old).map(|g| g.record.clone()).collect();
             for record in keys {

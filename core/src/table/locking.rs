@@ -145,7 +145,12 @@ impl Shard {
                 let floor = floor.max(known.map_or(0, |lock| lock.fence));
                 let own = cx.member.incarnation;
                 let (fence, grantor, sequence) = match &request.granted {
-                    Some(granted) => (granted.fence, granted.grantor, granted.sequence),
+                    Some(granted) => {
+                        // It may have lapsed here and go on.
+                        let same = known.filter(|known| known.grant() == granted.grant());
+                        let sequence = same.map_or(0, |known| known.sequence);
+                        (granted.fence, granted.grantor, granted.sequence.max(sequence))
+                    }
                     None => (self.tick(cx, floor), own, 0),
                 };
                 let member = request.asker.as_ref().map_or(cx.member, |asker| &asker.member);

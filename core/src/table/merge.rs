@@ -192,7 +192,8 @@ impl Shard {
             self.emit(kind, record, cx, fx);
         }
         let held = |record: &Record| record.held_lock(cx.now).map(LockRegister::grant);
-        let (before, after) = (at.known().and_then(held), held(record));
+        // The lock of a key without a value was told to nobody.
+        let (before, after) = (at.present.as_ref().and_then(held), held(record));
         match (before, after) {
             (before, Some(after)) if before != Some(after) => {
                 self.emit(EventKind::Lock, record, cx, fx);

@@ -3,7 +3,7 @@
 mod access;
 mod cluster;
 mod expiry;
-mod graves;
+pub(crate) mod graves;
 mod locking;
 pub(crate) mod merge;
 pub(crate) mod mutation;

@@ -339,7 +339,8 @@ impl Shard {
         let NewContent { content, exp, lock, reserved } = left;
         let time = self.mint(at.known(), cx);
         let writer = cx.member.clone();
-        let record = Record::new(NewValue { key: at.key, content, time, exp, writer, lock });
+        let after = at.known().map_or(0, Record::epoch);
+        let record = Record::new(NewValue { key: at.key, content, time, exp, writer, lock, after });
         let room = if reserved { Room::Reserved } else { Room::Ask };
         self.replace(at.hash, at.present.as_ref(), record.clone(), room, cx, fx)?;
         self.emit(EventKind::Put, &record, cx, fx);

@@ -13,7 +13,7 @@ SIZE = max(6, len(LANGUAGES))
 FAILURE = 1000
 # As many must be well and synced before the next torment.
 WELL = SIZE - 2
-PUT_KEYS, MIXED_KEYS, LOCK_KEYS = 40, 20, 8
+PUT_KEYS, MIXED_KEYS, LOCK_KEYS = 40, 20, 12
 
 
 class Seat:
@@ -27,7 +27,9 @@ class Seat:
         )
         self.chance = random.Random(f"{SEED} {number}")
         self.member, self.synced = None, threading.Event()
-        self.thread = threading.Thread(target=self.work, daemon=True)
+        # One takes locks and may wait long for them; the other never waits for anybody.
+        works = (self.locks, self.writes)
+        self.threads = [threading.Thread(target=self.work, args=(work,), daemon=True) for work in works]
 
     def start(self):
         peers = [seat.listen for seat in self.chaos.seats if seat is not self]
@@ -37,14 +39,14 @@ class Seat:
         self.member = member.wait_started()
         member.killed = False
 
-    def work(self):
+    def work(self, step):
         while not self.chaos.over.is_set():
             member = self.member
             try:
                 if not self.synced.is_set():
                     member.synced()
                     self.synced.set()
-                self.step(member)
+                step(member)
             except Gone:
                 # Until the next process sits here.
                 self.chaos.over.wait(0.05)
@@ -57,23 +59,24 @@ class Seat:
                 self.chaos.wrong(str(error))
                 return
 
-    def step(self, member):
+    def locks(self, member):
+        self.lock(member, f"lock:{self.chance.randrange(LOCK_KEYS)}")
+
+    def writes(self, member):
         chance = self.chance
         kind = chance.random()
-        if kind < 0.4:
+        if kind < 0.6:
             self.put(member, f"put:{chance.randrange(PUT_KEYS)}")
-        elif kind < 0.6:
+        elif kind < 0.95:
             key = f"mixed:{chance.randrange(MIXED_KEYS)}"
             if chance.random() < 0.5:
                 member.call("put", key, self.chaos.value())
             else:
                 member.call("delete", key)
-        elif kind < 0.97:
-            self.lock(member, f"lock:{chance.randrange(LOCK_KEYS)}")
         else:
             member.call(chance.choice(["members", "digest", "stats", "endpoints"]))
-        if chance.random() < 0.2:
-            time.sleep(chance.uniform(0, 0.02))
+        if chance.random() < 0.5:
+            time.sleep(chance.uniform(0, 0.01))
 
     def put(self, member, key):
         value = self.chaos.value()
@@ -83,7 +86,8 @@ class Seat:
 
     def lock(self, member, key):
         owner = f"{self.node}-{self.chaos.value()}"
-        answer = member.full("lock", key, owner=owner, wait=self.chance.choice([0, 50, 2000]))
+        wait = self.chance.choice([0, 50, 2000])
+        answer = member.full("lock", key, beside=True, owner=owner, wait=wait)
         if answer["ok"] is None:
             member.call("put", key, "first")
             return
@@ -120,7 +124,7 @@ class Hold:
         return max(self.sure, default=0)
 
     def __repr__(self):
-        times = f"asked {self.asked} got {self.got} sure until {self.last_sure()}"
+        times = f"asked {self.asked} got {self.got} sure at {self.sure}"
         return f"{self.member} fence {self.fence} {times} {self.lost}"
 
 
@@ -143,15 +147,25 @@ class Chaos:
         with self.lock:
             self.errors.append(what)
 
+    def note(self, what, member):
+        with self.lock:
+            self.torments.append((time.monotonic_ns(), what, member))
+
+    def around(self, *holds):
+        """What was done to whom while they held."""
+        since = min(hold.asked for hold in holds) - 8 * 10**9
+        until = max(max(hold.last_sure(), hold.got) for hold in holds) + 10**9
+        return "; ".join(f"{at} {what} {member}" for at, what, member in self.torments if since < at < until)
+
     def torment(self, seat):
         member, chance = seat.member, self.chance
         how = chance.choice(["kill", "freeze", "freeze", "kill frozen", "stop", "input"])
-        began = time.monotonic_ns()
-        self.torments.append((began, how, member))
+        self.note(how, member)
         if how == "freeze":
             member.freeze()
             self.over.wait(chance.choice([0.1, 0.4, 0.9, 1.5, 2.5, 4]))
             member.thaw()
+            self.note("thawed", member)
             return
         seat.synced.clear()
         member.killed = how.startswith("kill")
@@ -167,8 +181,10 @@ class Chaos:
             member.killed = True
             member.end_of_input()
             member.ended("the end of its input")
+        self.note("gone", member)
         self.over.wait(chance.choice([0, 0, 0.5, 2]))
         seat.start()
+        self.note("back", seat.member)
 
     def run(self):
         in_parallel(*(seat.start for seat in self.seats))
@@ -180,7 +196,8 @@ class Chaos:
         for n in range(LOCK_KEYS):
             members[0].call("put", f"lock:{n}", "first")
         for seat in self.seats:
-            seat.thread.start()
+            for thread in seat.threads:
+                thread.start()
         end = time.monotonic() + SECONDS
         busy = {}
         while time.monotonic() < end and not self.errors:
@@ -194,7 +211,7 @@ class Chaos:
                 busy[seat] = threading.Thread(target=self.guarded, args=(seat,), daemon=True)
                 busy[seat].start()
         self.over.set()
-        for thread in [*busy.values(), *(seat.thread for seat in self.seats)]:
+        for thread in [*busy.values(), *(thread for seat in self.seats for thread in seat.threads)]:
             thread.join(200)
             check(not thread.is_alive(), "somebody hangs")
         check(not self.errors, lambda: "; ".join(self.errors[:3]))
@@ -233,14 +250,14 @@ def chaos(cluster):
     torture = Chaos(cluster)
     torture.run()
     members = [seat.member for seat in torture.seats]
-    hows = [how for _, how, _ in torture.torments]
+    hows = [how for _, how, _ in torture.torments if how not in ("thawed", "gone", "back")]
     counts = ", ".join(f"{hows.count(how)} × {how}" for how in sorted(set(hows)))
     print(f"       {len(torture.puts)} puts, {len(torture.holds)} locks, {counts}")
     check(torture.holds and torture.puts, "nothing was done")
     all_live(members)
     converged(members)
     overlaps = exclusive(torture.holds)
-    check(not overlaps, lambda: f"{len(overlaps)} locks held by two at a time: {overlaps[0]}; {torture.torments[-12:]}")
+    check(not overlaps, lambda: f"{len(overlaps)} locks held by two: {overlaps[0]}: {torture.around(*overlaps[0])}")
     # What a process put that was not killed is never older than what stands.
     stands = dump(members[0], "put:")
     for member, key, value, at in torture.puts:

@@ -76,7 +76,7 @@ def all_start_at_the_same_moment(cluster):
     members[0].call("put", "k", "v")
     fences = []
     for member in members:
-        until(f"{member} has it", lambda: member.call("get", "k"))
+        until("all have it", lambda: all(one.call("get", "k") for one in members))
         fences.append(int(member.call("lock", "k", wait=30000)["fence"]))
         for other in members:
             if other is not member:

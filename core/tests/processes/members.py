@@ -111,7 +111,7 @@ class Member:
         for future in pending.values():
             future.set_exception(Gone(f"{self} ended"))
         if not self._greeting.done():
-            self._greeting.set_result({"error": "gone", "message": self.log.read_text(errors="replace")})
+            self._greeting.set_result({"error": "gone", "message": self.last_words()})
 
     def wait_started(self):
         try:
@@ -121,6 +121,9 @@ class Member:
         check("error" not in greeting, lambda: f"{self} did not start: {greeting}")
         self.endpoints = greeting["endpoints"]
         return self
+
+    def last_words(self):
+        return self.log.read_text(errors="replace")[-500:]
 
     def refusal(self):
         """The error with which the start failed."""
@@ -203,8 +206,7 @@ class Member:
         except subprocess.TimeoutExpired:
             raise Failed(f"{self} hangs after {what}: {where_it_hangs(self.process.pid)}") from None
         self._reader.join(LONG)
-        log = self.log.read_text(errors="replace")[-2000:]
-        check(status == code, f"{self} ended with {status} instead of {code} after {what}: {log}")
+        check(status == code, lambda: f"{self} ended with {status} instead of {code} after {what}: {self.last_words()}")
 
     def stop(self):
         """Stops the registry, then ends the program."""

@@ -204,7 +204,48 @@ def a_partition_heals(cluster, net):
         shown = member.call("get", "changed")
         check(shown and shown["value"] == "changed-alone", f"{member} lacks a change: {shown}")
         check(member.call("count", "split:") == 500, f"{member} lacks entries")
+    locks_go_round(members, "after")
     print(f"       fences: {alone} alone, {three} among three")
+
+
+def locks_go_round(members, key):
+    """Each has the lock once, and nobody else then; fences grow."""
+    members[0].call("put", key, "free")
+    until("all have it", lambda: all(member.call("get", key) for member in members))
+    fences = [0]
+    for member in members:
+        fences.append(lock(member, key))
+        for other in members:
+            if other is not member:
+                check(other.refused("lock", key) == "locked", f"{other} is granted what {member} holds")
+        member.call("unlock", key, owner="me")
+    check(fences == sorted(set(fences)), f"fences do not grow: {fences}")
+
+
+@networked
+def the_coordinator_is_cut_off(cluster, net):
+    """Who grants locks is cut off, and so is one after the other: locks go round afterwards."""
+    rooms, members = net.members(cluster, "abc")
+    for number, room in enumerate(rooms):
+        one, other = members[number], [member for member in members if member is not members[number]]
+        key = f"held:{number}"
+        one.call("put", key, "before")
+        until("all have it", lambda: all(member.call("get", key) for member in members))
+        guards = [one.call("guard", f"one:{number}", key)["fence"]]
+        until("all see the lock", lambda: all(member.call("get", key)["lock"] for member in members))
+        # It waits through the cut for what is let go after it.
+        waiting = other[1].send("lock", key, beside=True, wait=60000)
+        room.cut()
+        until("the others lose it", lambda: all(one.node not in live(member) for member in other))
+        guards.append(int(other[1].answer(waiting)["ok"]["fence"]))
+        until("it loses the others", lambda: live(one) == {one.node})
+        room.heal()
+        all_live(members)
+        until("it is told", lambda: one.call("guard_state", f"one:{number}") == {"lost": True, "told": 1})
+        check(guards[1] > int(guards[0]), f"fences do not grow: {guards}")
+        check(other[1].call("unlock", key), "the new holder unlocks")
+        locks_go_round(members, f"after:{number}")
+    converged(members)
 
 
 @networked
@@ -296,6 +337,7 @@ def links_flap(cluster, net):
 
 CASES = [
     a_partition_heals,
+    the_coordinator_is_cut_off,
     a_link_cut_one_way_heals,
     slow_links_converge,
     joining_during_a_cut,

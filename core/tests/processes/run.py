@@ -13,6 +13,12 @@ import races
 from members import LANGUAGES, Cluster, Failed, Gone, Refused
 
 
+def where(error):
+    """The lines of the case that led to the error."""
+    lines = traceback.extract_tb(error.__traceback__)[1:]
+    return ", ".join(f"{line.name} {line.lineno}" for line in lines if "members.py" not in line.filename)
+
+
 def main(words):
     passed, failed = 0, []
     print("languages:", *LANGUAGES)
@@ -30,9 +36,7 @@ def main(words):
                     case(cluster)
             except (Failed, Gone, Refused) as error:
                 failed.append(name)
-                line = traceback.extract_tb(error.__traceback__)[-2 if isinstance(error, Failed) else 0]
-                print(f"FAILED {name}: {error} ({line.name}, line {line.lineno})", flush=True)
-                traceback.print_exc(limit=-6)
+                print(f"FAILED {name}: {error} ({where(error)})", flush=True)
             except Exception:
                 failed.append(name)
                 print(f"FAILED {name}", flush=True)

@@ -32,6 +32,9 @@ status list_options(run *run, args *args);
 bool flag(run *run, const char *name);
 bool duration(run *run, const char *name, bool *whole, int64_t *time);
 
+/* cluster.c */
+status cluster_step(run *run, const char *op, output *out, bool *known);
+
 /* locks.c */
 status lock_step(run *run, args *args, bool scoped, output *out);
 status join_step(run *run, output *out);

@@ -198,7 +198,12 @@ static status check_stats(run *run, const minikv_stats *stats, const json *field
 {
     const struct { const char *name; uint64_t count; } known[] = {
         {"entries", stats->entries}, {"waiters", stats->waiters}, {"watchers", stats->watchers},
-        {"locks", stats->locks}, {"expired", stats->expired},
+        {"locks", stats->locks}, {"expired", stats->expired}, {"members", stats->members},
+        {"replicated_out", stats->replicated_out}, {"replicated_in", stats->replicated_in}, {"outbox", stats->outbox},
+        {"outbox_overflows", stats->outbox_overflows}, {"repairs", stats->repairs},
+        {"tombstones", stats->tombstones}, {"parked", stats->parked}, {"refused", stats->refused},
+        {"sync_entries", stats->sync_entries}, {"sync_total", stats->sync_total},
+        {"clock_offset_ms", (uint64_t)stats->clock_offset_ms},
     };
     size_t place, length, which;
     for (place = 0; place < json_count(fields); place++) {
@@ -234,6 +239,8 @@ static status check_options(run *run, const char *text, const json *fields)
         given = json_get(found, terminated);
         if (json_type(expected) == 's') {
             good = same_name(given, expected);
+        } else if (json_type(expected) == 'a' || json_type(expected) == 'o') {
+            good = strcmp(json_print(given), json_print(expected)) == 0;
         } else {
             good = json_type(given) == json_type(expected) && json_int(given) == json_int(expected);
         }
@@ -285,6 +292,12 @@ static status check_form(run *run, const output *output, const json *expect, siz
     }
     if (NAMED("stats") && form == STATS) {
         return check_stats(run, &output->stats, expected);
+    }
+    if (NAMED("members") && form == MEMBERS) {
+        return check_members(run, output->members, expected);
+    }
+    if (NAMED("endpoints") && form == ENDPOINTS) {
+        return check_endpoints(run, output->endpoints, expected);
     }
     if (NAMED("options") && form == OPTIONS) {
         return check_options(run, output->text, expected);

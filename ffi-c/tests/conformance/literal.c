@@ -85,6 +85,7 @@ static status repeat(run *run, const json *content, minikv_bytes *bytes)
     for (place = 0; place < times; place++) {
         memcpy(out + place * length, text, length);
     }
+    out[length * times] = '\0';
     *bytes = minikv_span(out, length * times);
     return DONE;
 }

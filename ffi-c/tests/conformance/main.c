@@ -62,38 +62,11 @@ static status check_fields(run *run)
 static status start(run *run, const json *fields)
 {
     minikv_options *options = minikv_options_new(NULL);
-    size_t place, length;
+    size_t place;
     status result = DONE;
     minikv_options_set_manual_clock(options, true);
-    for (place = 0; place < json_count(fields); place++) {
-        const char *name = (const char *)json_name(fields, place, &length);
-        const json *value = json_at(fields, place);
-        int64_t number = json_int(value);
-        if (json_type(value) == 'n') {
-            continue;
-        }
-#define NAMED(field) (length == strlen(field) && memcmp(name, field, length) == 0)
-        if (NAMED("node")) {
-            minikv_bytes node;
-            if (read_bytes(run, value, &node) == DONE) {
-                minikv_options_set_node(options, (const char *)node.ptr);
-            }
-            free((void *)node.ptr);
-        } else if (NAMED("default_ttl_ms")) {
-            minikv_options_set_default_ttl_ms(options, number);
-        } else if (NAMED("lock_lease_ms")) {
-            minikv_options_set_lock_lease_ms(options, number);
-        } else if (NAMED("max_value_bytes")) {
-            minikv_options_set_max_value_bytes(options, (uint64_t)number);
-        } else if (NAMED("max_entries")) {
-            minikv_options_set_max_entries(options, (uint64_t)number);
-        } else if (NAMED("max_bytes")) {
-            minikv_options_set_max_bytes(options, (uint64_t)number);
-        } else if (NAMED("max_watchers")) {
-            minikv_options_set_max_watchers(options, (uint64_t)number);
-        } else {
-            result = wrong(run, "unknown registry field %.*s", (int)length, name);
-        }
+    for (place = 0; place < json_count(fields) && result == DONE; place++) {
+        result = set_option(run, options, fields, place);
     }
     if (result == DONE && minikv_registry_start(options, &run->kv, &run->err) != MINIKV_OK) {
         result = wrong(run, "start: %s", minikv_error_message(run->err));

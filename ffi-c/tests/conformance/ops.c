@@ -14,6 +14,8 @@ void free_output(output *output)
         minikv_event_free(output->events[place]);
     }
     free(output->events);
+    minikv_member_list_free(output->members);
+    minikv_string_list_free(output->endpoints);
 }
 
 /* Puts by the function of the value's type, so that all of them are used. */
@@ -410,7 +412,10 @@ static status dispatch(run *run, args *args, output *out)
             return guard_step(run, args, op, guard, out);
         }
     }
-    result = plain_step(run, args, op, out, &known);
+    result = cluster_step(run, op, out, &known);
+    if (!known) {
+        result = plain_step(run, args, op, out, &known);
+    }
     return known ? result : key_step(run, args, op, out);
 }
 

@@ -16,7 +16,7 @@ typedef enum {
     WRONG     /* the vector or the runner is at fault: see run.problem */
 } status;
 
-typedef enum { NOTHING, ENTRY, MANY, KEYS, ENTRIES, COUNT, FLAG, VALUE, DIGEST, STATS, OPTIONS, EVENTS } form;
+typedef enum { NOTHING, ENTRY, MANY, KEYS, ENTRIES, COUNT, FLAG, VALUE, DIGEST, STATS, OPTIONS, MEMBERS, ENDPOINTS, EVENTS } form;
 
 /* What a step gave; everything in it is its own. */
 typedef struct {
@@ -28,6 +28,8 @@ typedef struct {
     size_t count;
     bool flag;
     minikv_stats stats;
+    minikv_member_list *members;
+    minikv_string_list *endpoints;
     minikv_event **events;
 } output;
 
@@ -69,6 +71,11 @@ status read_float(run *run, const json *text, double *number);
 status run_step(run *run, output *output);
 void end_jobs(run *run);
 void free_output(output *output);
+
+/* cluster.c */
+status set_option(run *run, minikv_options *options, const json *fields, size_t place);
+status check_members(run *run, const minikv_member_list *found, const json *expected);
+status check_endpoints(run *run, const minikv_string_list *found, const json *expected);
 
 /* compare.c */
 status check_step(run *run, status status, output *output);

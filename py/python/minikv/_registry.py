@@ -161,7 +161,8 @@ class Registry(_minikv.Registry):
             if isinstance(step, _minikv.Entry):
                 return step
             if isinstance(step, _minikv._Computation):
-                return await self._compute(step, key, fn)
+                waits = bool(lock) and self._in_cluster
+                return await self._compute(step, key, fn, waits)
             wanted = _Computing(self, key)
             if any(mine.same(wanted) and not mine.over for mine in _computing.get()):
                 message = "get_or_put was called for a key from within its own computation"
@@ -171,7 +172,7 @@ class Registry(_minikv.Registry):
                 return entry
 
     async def _compute(
-        self, step: _minikv._Computation, key: Key, fn: Callable[[], Any]
+        self, step: _minikv._Computation, key: Key, fn: Callable[[], Any], waits: bool
     ) -> Entry:
         mine = _Computing(self, key)
         reset = _computing.set((*_computing.get(), mine))
@@ -179,6 +180,9 @@ class Registry(_minikv.Registry):
             value = fn()
             if inspect.isawaitable(value):
                 value = await value
+            if waits:
+                # For whoever gives the lock.
+                return await asyncio.to_thread(step.put, value)
             return step.put(value)
         finally:
             mine.over = True

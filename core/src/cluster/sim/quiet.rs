@@ -182,6 +182,7 @@ impl World {
         if self.plan.scenario == Scenario::LongCuts {
             return Ok(());
         }
+        let soon = EPOCH + self.now + self.plan.settings.clock_bound;
         let mut greatest: BTreeMap<Vec<u8>, Stamp> = BTreeMap::new();
         let mut gone: BTreeSet<Vec<u8>> = BTreeSet::new();
         for member in self.machines.iter().filter_map(|machine| machine.member.as_ref()) {
@@ -192,7 +193,7 @@ impl World {
                     *known = stamp;
                     gone.remove(key);
                 }
-                if stamp == *known && !seen.live {
+                if stamp == *known && (!seen.live || seen.exp <= soon) {
                     gone.insert(key.clone());
                 }
             }
@@ -200,7 +201,7 @@ impl World {
         for (at, dump) in self.dumps() {
             for (key, stamp) in &greatest {
                 let found = dump.get(key).and_then(|dumped| dumped.stamp);
-                let fits = found == Some(*stamp) || found.is_none() && gone.contains(key);
+                let fits = found == Some(*stamp) || gone.contains(key) && found <= Some(*stamp);
                 if !fits {
                     let key = String::from_utf8_lossy(key);
                     return Err(format!("Maximum: {key} on m{at} has {found:?}, was {stamp:?}"));
@@ -264,7 +265,7 @@ impl World {
         let timeout = self.plan.settings.failure_timeout;
         for at in self.running() {
             // Word of what the one before did goes round first.
-            self.run_until(self.now + timeout / 2)?;
+            self.until_agreed(60 * timeout)?;
             self.machines[at].set_clock(self.now);
             let Some(member) = self.machines[at].member.as_mut() else { continue };
             let kv = member.registry.clone();
@@ -298,12 +299,17 @@ impl World {
 
     /// Everyone knows what is gone, so nobody needs to remember it.
     fn graves_are_gone(&mut self) -> Step {
+        if self.machines.iter().any(|machine| machine.starts > 1 || machine.member.is_none()) {
+            // Who crashed might come back and know nothing of them.
+            return Ok(());
+        }
         let recent =
             EPOCH + self.now - 2 * self.plan.settings.forget_after - self.plan.settings.clock_bound;
         for (at, dump) in self.dumps() {
             let old = |dumped: &&Dumped| {
                 let newer = dumped.exp != u64::MAX && dumped.exp > recent;
-                dumped.content.is_none() && !newer
+                let locked = dumped.stamp.is_some_and(|stamp| stamp.epoch + LEASE > stamp.time);
+                dumped.content.is_none() && !newer && !locked
             };
             if let Some(grave) = dump.values().find(old) {
                 return Err(format!("Quiet: m{at} still has the grave {grave:?}"));
@@ -334,6 +340,9 @@ impl World {
         Ok(())
     }
 }
+
+/// How much later than its epoch a write without a lock is.
+const LEASE: u64 = 600 * super::SECOND;
 
 /// What a member has for a key, as far as all must have the same.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use ::zenoh::internal::runtime::Runtime;
 use ::zenoh::session::Session;
 
 use super::{Shared, in_callback, settings};
-use crate::cluster::address::{from_locator, to_locator};
+use crate::cluster::address::{from_locator, to_dial};
 use crate::cluster::link::Inbound;
 use crate::endpoint::Endpoint;
 
@@ -69,7 +69,7 @@ impl Dialler {
         if addresses.is_empty() || !self.shared.dialling.lock().insert(name.clone()) {
             return false;
         }
-        self.dial_at_once(&to_locator(endpoint, self.shared.tls)).await;
+        self.dial_at_once(&to_dial(endpoint, self.shared.tls)).await;
         self.shared.dialling.lock().remove(&name);
         self.is_linked_to(&addresses).await
     }

@@ -47,6 +47,18 @@ fn members_with_certificates_of_one_authority_meet() {
     c.inbox.until("a large one", |seen| seen.messages.contains(&large).then_some(()));
 }
 
+#[test]
+fn certificates_may_name_ipv6_addresses() {
+    // Not every machine has such addresses.
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        return;
+    }
+    let a = open(EngineConfig { tls: tls("ca", "member"), ..config("[::1]:0", &[]) });
+    let b =
+        open(EngineConfig { listen: vec!["[::1]:0".to_owned()], ..secured(&a.engine.endpoints()) });
+    assert_linked(&a, &b);
+}
+
 /// `outsider` dials `a` in vain, who goes on with the others.
 #[track_caller]
 fn assert_shut_out(a: &Member, outsider: EngineConfig) {
@@ -76,7 +88,11 @@ fn a_certificate_of_another_authority_does_not_get_in() {
 #[test]
 fn with_tls_nothing_is_said_to_who_has_none() {
     let plain = open(config("127.0.0.1:0", &[]));
-    let secured = open(secured(&plain.engine.endpoints()));
+    // Nothing comes back, so each dial takes its full time.
+    let secured = open(EngineConfig {
+        failure_timeout: Duration::from_millis(500),
+        ..secured(&plain.engine.endpoints())
+    });
     secured.inbox.until_refused();
     assert!(secured.inbox.has_seen_nobody() && plain.inbox.has_seen_nobody());
 }
