@@ -8,11 +8,15 @@ import statistics
 import subprocess
 import sys
 
+import cluster
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 OUT = ROOT / "target" / "bench"
 QUICK = bool(os.environ.get("QUICK"))
 ENTRIES = 100_000 if QUICK else 1_000_000
 REPETITIONS = 3 if QUICK else 5
+# Which rows: local, cluster, size.
+GROUPS = os.environ.get("ROWS", "local,cluster,size").split(",")
 
 RUST = ("dashmap", "papaya", "quick_cache") if QUICK else ("dashmap", "papaya", "quick_cache", "scc", "moka")
 # row, unit, what runs it, peers, how the goal is counted, the goal
@@ -52,9 +56,35 @@ def measure(row: str, runner: str, store: str) -> float:
     return float(json.loads(text)["value"] if text.startswith("{") else text)
 
 
-def summary(times: list[float]) -> dict[str, float]:
-    p25, median, p75 = statistics.quantiles(times, n=4, method="inclusive")
-    return {"median": round(median, 1), "p25": round(p25, 1), "p75": round(p75, 1)}
+def summary(values: list[float]) -> dict[str, float]:
+    p25, median, p75 = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+    return {"median": rounded(median), "p25": rounded(p25), "p75": rounded(p75)}
+
+
+def rounded(value: float) -> float:
+    return round(value, 1 if value >= 10 else 3)
+
+
+def result(
+    row: str, unit: str, ours: list[float], peers: dict[str, list[float]], against: str | None, goal: float | None
+) -> dict:
+    """One row of the table. `against`: whose time the goal is a multiple of, or what else it is; None: no goal."""
+    ours_summary = summary(ours)
+    peer_summaries = {store: summary(each) for store, each in peers.items()}
+    median, ratio, met = ours_summary["median"], None, None
+    if against in ("absolute", "at least"):
+        ratio = median / goal
+        met = ratio <= 1 if against == "absolute" else ratio >= 1
+    elif against is not None:
+        medians = {store: each["median"] for store, each in peer_summaries.items()}
+        ratio = median / medians.get(against, min(medians.values()))
+        met = ratio <= goal
+    elif peer_summaries:
+        ratio = median / min(each["median"] for each in peer_summaries.values())
+    return {
+        "row": row, "unit": unit, "ours": ours_summary, "peers": peer_summaries, "against": against,
+        "ratio": None if ratio is None else round(ratio, 2), "goal": goal, "met": met,
+    }
 
 
 def run_row(row: str, unit: str, runner: str, peers: tuple[str, ...], against: str, goal: float) -> dict:
@@ -64,19 +94,16 @@ def run_row(row: str, unit: str, runner: str, peers: tuple[str, ...], against: s
         for store in stores:
             print(f"\r{row}: {store} {repetition + 1}/{REPETITIONS}        ", end="", file=sys.stderr, flush=True)
             times[store].append(measure(row, runner, store))
-    results = {store: summary(each) for store, each in times.items()}
-    ours = results.pop("minikv")
-    if against == "absolute":
-        ratio = ours["median"] / goal
-        met = ratio <= 1
-    else:
-        named = results[against]["median"] if against in results else min(each["median"] for each in results.values())
-        ratio = ours["median"] / named
-        met = ratio <= goal
-    return {
-        "row": row, "unit": unit, "ours": ours, "peers": results, "against": against,
-        "ratio": round(ratio, 2), "goal": goal, "met": met,
-    }
+    ours = times.pop("minikv")
+    return result(row, unit, ours, times, against, goal)
+
+
+def goal_text(row: dict) -> str:
+    if row["against"] is None:
+        return "–"
+    if row["against"] in ("absolute", "at least"):
+        return f"{'≤' if row['against'] == 'absolute' else '≥'} {row['goal']} {row['unit']}"
+    return f"≤ {row['goal']} × {row['against']}"
 
 
 def table(rows: list[dict]) -> str:
@@ -84,8 +111,9 @@ def table(rows: list[dict]) -> str:
     for row in rows:
         spread = f"{row['ours']['median']} {row['unit']} ({row['ours']['p25']}–{row['ours']['p75']})"
         peers = ", ".join(f"{name} {each['median']}" for name, each in row["peers"].items()) or "–"
-        goal = f"≤ {row['goal']} {row['unit']}" if row["against"] == "absolute" else f"≤ {row['goal']} × {row['against']}"
-        lines.append(f"| {row['row']} | {spread} | {peers} | {row['ratio']} | {goal} | {'yes' if row['met'] else 'no'} |")
+        ratio = "–" if row["ratio"] is None else row["ratio"]
+        met = {True: "yes", False: "no", None: "–"}[row["met"]]
+        lines.append(f"| {row['row']} | {spread} | {peers} | {ratio} | {goal_text(row)} | {met} |")
     return "\n".join(lines) + "\n"
 
 
@@ -96,8 +124,12 @@ def plot(rows: list[dict]) -> None:
     from matplotlib import pyplot
 
     rows = [row for row in rows if row["peers"]]
-    figure, axes = pyplot.subplots(len(rows), 1, figsize=(7, 1.3 * len(rows)), constrained_layout=True)
-    for axis, row in zip(axes, rows):
+    if not rows:
+        return
+    figure, axes = pyplot.subplots(
+        len(rows), 1, figsize=(7, 1.3 * len(rows)), constrained_layout=True, squeeze=False
+    )
+    for axis, row in zip(axes[:, 0], rows):
         names = ["minikv", *row["peers"]]
         medians = [row["ours"]["median"], *(each["median"] for each in row["peers"].values())]
         axis.barh(names, medians, color=["#b5651d", *["#8899aa"] * len(row["peers"])])
@@ -108,19 +140,42 @@ def plot(rows: list[dict]) -> None:
         figure.savefig(OUT / f"bench.{ending}")
 
 
+def libraries() -> dict[str, pathlib.Path]:
+    where = "import minikv._minikv as native; print(native.__file__)"
+    python = subprocess.run([os.environ["MINIKV_PYTHON"], "-c", where], check=True, capture_output=True, text=True)
+    release = ROOT / "target/release"
+    return {
+        "c-shared": release / "libminikv.so",
+        "c-static": release / "libminikv.a",
+        "python": pathlib.Path(python.stdout.strip()),
+        "node": ROOT / "node/minikv.node",
+    }
+
+
 def main() -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    rows = [run_row(*row) for row in ROWS]
+    results: dict = {"entries": ENTRIES, "repetitions": REPETITIONS}
+    rows: list[dict] = []
+    if "local" in GROUPS:
+        rows += [run_row(*row) for row in ROWS]
+    if "cluster" in GROUPS:
+        program = ROOT / "target/release/minikv-cluster-bench"
+        entries = 200_000 if QUICK else 1_000_000
+        of_cluster, results["lag_ms"] = cluster.measure(program, entries, QUICK, result)
+        rows += of_cluster
+        cluster.plot_lag(results["lag_ms"], OUT)
+    if "size" in GROUPS:
+        rows += cluster.sizes(libraries(), OUT, result)
     print(file=sys.stderr)
-    results = {"entries": ENTRIES, "repetitions": REPETITIONS, "rows": rows}
+    results["rows"] = rows
     (OUT / "results.json").write_text(json.dumps(results, indent=2) + "\n")
     (OUT / "table.md").write_text(table(rows))
     plot(rows)
     print(table(rows))
-    for server in ("redis-server", "valkey-server"):
-        if not shutil.which(server):
-            print(f"skipped: {server} is not installed")
-    print(f"written: {OUT.relative_to(ROOT)}/results.json, table.md, bench.svg, bench.png")
+    if not shutil.which("redis-server"):
+        print("skipped: redis-server is not installed")
+    written = sorted(each.name for each in OUT.iterdir())
+    print(f"written to {OUT.relative_to(ROOT)}: {', '.join(written)}")
 
 
 main()

@@ -62,6 +62,12 @@ impl Signal {
         state.stopping
     }
 
+    /// Whatever has rung till now needs no look: the caller is about to look anyway.
+    #[cfg(feature = "cluster")]
+    pub fn hush(&self) {
+        self.state.lock().rung = false;
+    }
+
     pub fn is_stopping(&self) -> bool {
         self.state.lock().stopping
     }

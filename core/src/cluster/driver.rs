@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::link::{Inbound, Lane, Link};
 use super::settings::Settings;
 use super::zenoh::{Engine, EngineConfig};
-use super::{Cluster, log};
+use super::{Cluster, Flushed, log};
 use crate::clock::nanos;
 use crate::error::Result;
 use crate::options::ClusterOptions;
@@ -20,7 +20,7 @@ use crate::table::replication::Replication;
 /// Of what has arrived and waits to be taken in, more is dropped and repaired later.
 const MAX_INBOX_BYTES: usize = 64 << 20;
 /// How long the sender lets changes gather once it has sent some.
-const GATHER: Duration = Duration::from_micros(150);
+const GATHER: Duration = Duration::from_micros(300);
 /// How long leaving may take.
 const LEAVE: Duration = Duration::from_secs(1);
 
@@ -246,18 +246,21 @@ impl Link for Outgoing {
 
 fn send_out(cluster: &Weak<Cluster>, outgoing: &Outgoing, signal: &Signal) {
     loop {
-        let mut any = false;
-        while outgoing.send_one() {
-            any = true;
-        }
         let Some(cluster) = cluster.upgrade() else { return };
-        let more = cluster.flush_one();
+        let flushed = cluster.flush_one();
         drop(cluster);
-        let ended = match (more, any) {
-            (true, _) => signal.is_stopping(),
-            // A change that comes now goes out with those that follow within this time.
-            (false, true) => signal.pause(GATHER),
-            (false, false) => signal.wait(None),
+        if flushed != Flushed::Nothing {
+            // The outbox stays quiet till it is found empty, and all else is sent now: only this thread's own
+            // messages and theirs have rung.
+            signal.hush();
+        }
+        while outgoing.send_one() {}
+        let ended = match flushed {
+            Flushed::Some => signal.is_stopping(),
+            // A change that comes now goes out with those that follow within this time, and wakes nobody;
+            // what is to be sent to one member rings and does not wait.
+            Flushed::All => signal.wait(Some(GATHER)),
+            Flushed::Nothing => signal.wait(None),
         };
         if ended {
             return;

@@ -10,6 +10,10 @@ use super::wire::{self, Body, Header};
 use crate::lock::NEVER;
 use crate::member::Member;
 use crate::sync::atomic::Ordering;
+use crate::table::Untold;
+
+/// Watchers are woken once for so many records: each wake costs as much as a few of them.
+const TELL_AFTER: usize = 256;
 
 impl Cluster {
     /// One message of another member. Whatever the bytes, they do no harm.
@@ -115,14 +119,22 @@ impl Cluster {
     }
 
     /// Takes the records over into the table. Returns how many were news.
-    fn apply(&self, mut records: Records<'_>) -> Read<u64> {
+    fn apply(&self, records: Records<'_>) -> Read<u64> {
+        let mut untold = Untold::default();
+        let mut news = 0;
+        let result = self.merge(records, &mut news, &mut untold);
+        self.table.tell(&mut untold);
+        self.applied.fetch_add(news, Ordering::Relaxed);
+        result.map(|()| news)
+    }
+
+    fn merge(&self, mut records: Records<'_>, news: &mut u64, untold: &mut Untold) -> Read<()> {
         let named = records.members.iter();
         let members: Vec<Arc<Member>> =
             named.map(|(incarnation, name)| self.names.member(*incarnation, name)).collect();
         let own = self.table.member.incarnation;
         let latest = self.table.clock.wall().saturating_add(self.settings.clock_bound);
-        let mut news = 0;
-        for _ in 0..records.count {
+        for number in 1..=records.count {
             let delta = records.next(&members)?;
             let minor = |stamp: crate::stamp::Stamp| stamp.minor.map_or(0, |minor| minor.clock);
             let time = delta.value.as_ref().map(|v| v.stamp.time.max(minor(v.stamp)));
@@ -132,21 +144,22 @@ impl Cluster {
             }
             let names_us = delta.lock.as_ref().is_some_and(|l| l.member.incarnation == own);
             let asking = names_us && self.state.lock().is_asking(delta.key);
-            if self.table.merge(&delta, asking) {
-                news += 1;
+            *news += u64::from(self.table.merge(&delta, asking, untold));
+            if number % TELL_AFTER == 0 {
+                self.table.tell(untold);
             }
         }
-        self.applied.fetch_add(news, Ordering::Relaxed);
-        Ok(news)
+        Ok(())
     }
 
     /// What came from beyond the clock bound and is due by now.
     pub(super) fn apply_parked(&self) {
         let latest = self.table.clock.wall().saturating_add(self.settings.clock_bound);
+        let mut untold = Untold::default();
         for parked in self.parked.due(latest) {
-            if self.table.merge(&parked.delta(), false) {
-                self.applied.fetch_add(1, Ordering::Relaxed);
-            }
+            let is_news = self.table.merge(&parked.delta(), false, &mut untold);
+            self.applied.fetch_add(u64::from(is_news), Ordering::Relaxed);
         }
+        self.table.tell(&mut untold);
     }
 }

@@ -54,11 +54,20 @@ use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::table::Table;
 use crate::table::mutation::{Applied, LockRequest, Outcome};
-use crate::table::replication::Replication;
+use crate::table::replication::{Replication, Taken};
 
 /// The most bytes of records in one message to everyone.
 const BATCH_BYTES: usize = 60 * 1024;
 const BATCH_RECORDS: usize = 2048;
+
+/// How much of what has changed was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// Nothing had changed.
+    Nothing,
+    Some,
+    All,
+}
 
 type Synced = Oneshot<Result<()>>;
 
@@ -193,12 +202,12 @@ impl Cluster {
         self.with_state(|state, cx, todo| state.tick(cx, todo));
     }
 
-    /// Sends what has changed here; true: there may be more.
-    pub fn flush_one(&self) -> bool {
+    /// Sends what has changed here, a part of it if it is much.
+    pub fn flush_one(&self) -> Flushed {
         let _in_order = self.sending.lock();
-        let (dropped, records) = self.replication.take(BATCH_RECORDS);
+        let Taken { records, dropped, more } = self.replication.take(BATCH_RECORDS);
         if records.is_empty() && dropped == 0 {
-            return false;
+            return Flushed::Nothing;
         }
         let cx = self.cx();
         let mut batch = Batch::default();
@@ -213,7 +222,7 @@ impl Cluster {
         }
         // Numbered all the same: that they are missing shows in the numbers.
         self.sent.fetch_add(dropped, Ordering::SeqCst);
-        true
+        if more { Flushed::Some } else { Flushed::All }
     }
 
     fn send_batch(&self, cx: &Cx<'_>, batch: &Batch) {
@@ -223,7 +232,7 @@ impl Cluster {
 
     /// Sends all that has changed here.
     pub fn flush(&self) {
-        while self.flush_one() {}
+        while self.flush_one() != Flushed::Nothing {}
         self.look_at_decided();
     }
 

@@ -246,6 +246,10 @@ impl State {
             peer.differs_since = Some(now);
         }
         self.look_at_members(cx, todo);
+        if self.sync.is_synced() {
+            // Who is back gets what it has missed at once.
+            self.look_at_sync(cx, todo);
+        }
     }
 
     /// Dials a member that another one knows and this one does not: the engine tries that only once.

@@ -1,7 +1,7 @@
 //! Two members compare their tables and exchange what differs: first sums of groups of buckets, then of
 //! buckets, then what lies in the buckets that differ. The one that begins keeps track, the other only answers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::peers::Peer;
 use super::records::Batch;
@@ -100,6 +100,7 @@ impl State {
         sums: &[u64],
         todo: &mut Todo,
     ) {
+        self.make_way(cx, from);
         let mut groups = 0;
         for (group, (own, other)) in group_sums(cx).iter().zip(sums).enumerate() {
             if own == other {
@@ -117,6 +118,23 @@ impl State {
             todo.bulk(from, cx.writer().repair_group(round, group as u8, &sums, &recent));
         }
         todo.bulk(from, cx.writer().repair_groups(round, groups));
+    }
+
+    /// Both know at the same moment that they have missed something: one comparison brings both what they
+    /// lack. If that one does not, this member begins its own a heartbeat later.
+    fn make_way(&mut self, cx: &Cx<'_>, from: u128) {
+        let own = self.sync.round.as_ref().filter(|round| round.with == from);
+        if own.is_some_and(|_| from > cx.own() || !self.sync.is_synced()) {
+            return;
+        }
+        let all = own.is_some_and(|round| round.all);
+        if own.is_some() {
+            self.sync.round = None;
+        }
+        if let Some(peer) = self.peers.all.get_mut(&from) {
+            peer.missed |= all;
+            peer.next_repair = peer.next_repair.max(cx.now.mono + cx.settings.beat());
+        }
     }
 
     pub fn on_repair_group(
@@ -177,10 +195,10 @@ impl State {
             self.finish_round(cx, todo);
             return;
         }
-        let wanted: HashSet<usize> = differing.iter().copied().collect();
+        let known = cx.table.known_in_buckets(differing.iter().copied());
         let mut buckets: BTreeMap<usize, Vec<(u64, u64)>> =
             differing.into_iter().map(|bucket| (bucket, Vec::new())).collect();
-        for record in cx.table.known_in_buckets(&wanted) {
+        for record in known {
             let key = key_hash(record.key());
             let items = buckets.entry(bucket_of(record.tag())).or_default();
             items.push((key, record_hash(&record)));
@@ -214,10 +232,9 @@ impl State {
         buckets: &[(u16, Vec<(u64, u64)>)],
         todo: &mut Todo,
     ) {
-        let wanted: HashSet<usize> =
-            buckets.iter().map(|(bucket, _)| usize::from(*bucket)).collect();
+        let wanted = buckets.iter().map(|(bucket, _)| usize::from(*bucket));
         let mut own: BTreeMap<u64, Record> = BTreeMap::new();
-        for record in cx.table.known_in_buckets(&wanted) {
+        for record in cx.table.known_in_buckets(wanted) {
             own.insert(key_hash(record.key()), record);
         }
         let mut records = Vec::new();

@@ -1,18 +1,27 @@
 //! What the cluster asks of the table beyond what users do.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::access::{check_absent, check_fence, check_version, expiry_at};
 use super::graves::Forgettable;
 use super::merge::Delta;
 use super::mutation::{Applied, Effects, LockRequest, Mutation};
-use super::replication::bucket_of;
+use super::replication::{BUCKETS, bucket_of};
 use super::shard::{Context, Shard, stopped};
 use super::{SHARDS, Slot, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::LockState;
 use crate::record::Record;
+use crate::watch::{self, Subscriber};
+
+/// Shards whose events of merges wait in their logs.
+pub(crate) struct Untold([bool; SHARDS]);
+
+impl Default for Untold {
+    fn default() -> Untold {
+        Untold([false; SHARDS])
+    }
+}
 
 impl Table {
     /// Whether this member may change anything at all now.
@@ -24,12 +33,31 @@ impl Table {
         Ok(())
     }
 
-    /// Takes over what another member knows. True: it was news.
-    pub fn merge(&self, delta: &Delta<'_>, asking: bool) -> bool {
+    /// Takes over what another member knows. True: it was news. Whoever watches is not told yet.
+    pub fn merge(&self, delta: &Delta<'_>, asking: bool, untold: &mut Untold) -> bool {
         let hash = self.hash(delta.key);
-        self.change(Table::place(hash), true, |shard, cx, fx| {
+        let place = Table::place(hash);
+        let (is_news, mut fx) = self.change_quietly(place, true, |shard, cx, fx| {
             shard.merge(hash, delta, asking, &Context { local: false, ..*cx }, fx)
-        })
+        });
+        untold.0[place] |= std::mem::take(&mut fx.logged);
+        self.follow_up(place, fx);
+        is_news
+    }
+
+    /// Hands out the events of merges and wakes each watcher once.
+    pub fn tell(&self, untold: &mut Untold) {
+        let mut to_wake: Vec<Arc<Subscriber>> = Vec::new();
+        for (place, logged) in untold.0.iter_mut().enumerate() {
+            if std::mem::take(logged) {
+                for subscriber in self.deliver(place) {
+                    if !to_wake.iter().any(|other| Arc::ptr_eq(other, &subscriber)) {
+                        to_wake.push(subscriber);
+                    }
+                }
+            }
+        }
+        watch::wake(&to_wake);
     }
 
     /// Everything that is known of the keys of one shard, graves included.
@@ -38,13 +66,19 @@ impl Table {
         shard.records().chain(shard.graves.records()).cloned().collect()
     }
 
-    /// Everything that is known of the keys in these buckets.
-    pub fn known_in_buckets(&self, buckets: &HashSet<usize>) -> Vec<Record> {
+    /// Everything that is known of the keys in these buckets. It looks at every record there is: nothing but
+    /// the fetching of their tags from memory may take time.
+    pub fn known_in_buckets(&self, buckets: impl IntoIterator<Item = usize>) -> Vec<Record> {
+        let mut wanted = vec![false; BUCKETS];
+        for bucket in buckets {
+            wanted[bucket % BUCKETS] = true;
+        }
         let mut found = Vec::new();
         for slot in &self.slots {
             let shard = slot.shard.read();
-            let all = shard.records().chain(shard.graves.records());
-            found.extend(all.filter(|r| buckets.contains(&bucket_of(r.tag()))).cloned());
+            let is_wanted = |record: &&Record| wanted[bucket_of(record.tag()) % BUCKETS];
+            found.extend(shard.records().filter(is_wanted).cloned());
+            found.extend(shard.graves.records().filter(is_wanted).cloned());
         }
         found
     }

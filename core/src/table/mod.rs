@@ -22,6 +22,7 @@ pub(crate) use foldhash::fast::FixedState as RandomState;
 
 pub(crate) use self::access::locked_by;
 use self::access::{check_access, locked_error};
+pub(crate) use self::cluster::Untold;
 #[cfg(test)]
 pub(crate) use self::cluster::{Dumped, DumpedLock};
 use self::mutation::{Action, Applied, Conditions, Effects, Limits, Mutation, Wait};
@@ -345,13 +346,15 @@ impl Table {
     }
 
     fn dispatch(&self, place: usize) {
+        watch::wake(&self.deliver(place));
+    }
+
+    /// Hands out the events of a shard and returns who is to be woken.
+    fn deliver(&self, place: usize) -> Vec<Arc<Subscriber>> {
         let slot = &self.slots[place];
-        let to_wake = {
-            let _in_order = slot.dispatch.lock();
-            let events: Vec<(u64, Event)> = slot.log.lock().pending.drain(..).collect();
-            if events.is_empty() { Vec::new() } else { self.hub.deliver(place, &events) }
-        };
-        watch::wake(&to_wake);
+        let _in_order = slot.dispatch.lock();
+        let events: Vec<(u64, Event)> = slot.log.lock().pending.drain(..).collect();
+        if events.is_empty() { Vec::new() } else { self.hub.deliver(place, &events) }
     }
 
     /// A subscription to every shard, from one moment of each.

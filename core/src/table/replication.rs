@@ -32,9 +32,7 @@ pub(crate) fn bucket_of(tag: u32) -> usize {
 }
 
 pub(crate) struct Replication {
-    sums: Box<[AtomicU64]>,
-    /// When a bucket changed last, on the monotonic clock, in units of 2^20 ns (about a millisecond).
-    changed: Box<[AtomicU32]>,
+    buckets: Box<[Bucket]>,
     root: AtomicU64,
     outbox: Mutex<Outbox>,
     capacity: usize,
@@ -46,6 +44,15 @@ pub(crate) struct Replication {
     pub faults: Faults,
 }
 
+/// On one cache line: every change changes both, in a bucket of its own.
+#[derive(Default)]
+#[repr(align(16))]
+struct Bucket {
+    sum: AtomicU64,
+    /// When it changed last, on the monotonic clock, in units of 2^20 ns (about a millisecond).
+    changed: AtomicU32,
+}
+
 #[derive(Default)]
 struct Outbox {
     records: VecDeque<Record>,
@@ -55,11 +62,19 @@ struct Outbox {
     awake: bool,
 }
 
+/// What is to be sent next.
+pub(crate) struct Taken {
+    pub records: Vec<Record>,
+    /// How many were lost before them.
+    pub dropped: u64,
+    /// There are others behind them.
+    pub more: bool,
+}
+
 impl Replication {
     pub fn new(capacity: usize, faults: Faults, bell: Box<dyn Fn() + Send + Sync>) -> Replication {
         Replication {
-            sums: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
-            changed: (0..BUCKETS).map(|_| AtomicU32::new(0)).collect(),
+            buckets: (0..BUCKETS).map(|_| Bucket::default()).collect(),
             root: AtomicU64::new(0),
             outbox: Mutex::new(Outbox::default()),
             capacity,
@@ -79,10 +94,10 @@ impl Replication {
         if difference == 0 {
             return;
         }
-        let bucket = bucket_of(tag);
-        self.sums[bucket].fetch_add(difference, Ordering::Relaxed);
+        let bucket = &self.buckets[bucket_of(tag)];
+        bucket.sum.fetch_add(difference, Ordering::Relaxed);
+        bucket.changed.store(coarse(mono), Ordering::Relaxed);
         self.root.fetch_add(difference, Ordering::Relaxed);
-        self.changed[bucket].store(coarse(mono), Ordering::Relaxed);
     }
 
     /// The digest of the whole table.
@@ -91,12 +106,12 @@ impl Replication {
     }
 
     pub fn sum(&self, bucket: usize) -> u64 {
-        self.sums[bucket].load(Ordering::Relaxed)
+        self.buckets[bucket].sum.load(Ordering::Relaxed)
     }
 
     /// Whether a bucket has changed within this time.
     pub fn has_changed_within(&self, bucket: usize, mono: u64, within: u64) -> bool {
-        let changed = self.changed[bucket].load(Ordering::Relaxed);
+        let changed = self.buckets[bucket].changed.load(Ordering::Relaxed);
         changed != 0 && coarse(mono).wrapping_sub(changed) < coarse(within)
     }
 
@@ -118,8 +133,8 @@ impl Replication {
         }
     }
 
-    /// The next records to be sent, and how many before them were lost. Nothing: the bell will ring for the next.
-    pub fn take(&self, most: usize) -> (u64, Vec<Record>) {
+    /// The next records to be sent. Nothing: the bell will ring for the next.
+    pub fn take(&self, most: usize) -> Taken {
         let mut outbox = self.outbox.lock();
         // What was dropped came after everything that is still in the box.
         let count = most.min(outbox.records.len());
@@ -127,7 +142,7 @@ impl Replication {
         let dropped =
             if outbox.records.is_empty() { std::mem::take(&mut outbox.dropped) } else { 0 };
         outbox.awake = !records.is_empty() || dropped > 0;
-        (dropped, records)
+        Taken { dropped, records, more: !outbox.records.is_empty() }
     }
 
     pub fn outbox_len(&self) -> usize {
