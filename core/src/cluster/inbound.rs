@@ -100,8 +100,8 @@ impl Cluster {
                     state.on_lock_answer(cx, from, id, (attempt, term), answer, todo);
                 });
             }
-            Body::LockCancel { id, fence } => self.with_state(|state, cx, todo| {
-                state.on_lock_cancel(cx, from, id, fence, todo);
+            Body::LockCancel { id, attempt, fence } => self.with_state(|state, cx, todo| {
+                state.on_lock_cancel(cx, from, (id, attempt), fence, todo);
             }),
         }
         Ok(())

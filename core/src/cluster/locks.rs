@@ -31,6 +31,8 @@ pub(crate) struct Ask {
     /// When each repetition was sent, the last first.
     sent: Vec<(u64, u64)>,
     attempt: u64,
+    /// Answers to repetitions up to this one are not wanted any more.
+    void: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +65,8 @@ impl Ask {
         outcome: Option<&Arc<Outcome>>,
     ) -> Ask {
         let (key, request, outcome) = (key.into(), request.clone(), outcome.cloned());
-        Ask { key, request, deadline, outcome, stage: Stage::Idle, sent: Vec::new(), attempt: 0 }
+        let (stage, sent) = (Stage::Idle, Vec::new());
+        Ask { key, request, deadline, outcome, stage, sent, attempt: 0, void: 0 }
     }
 }
 
@@ -142,7 +145,7 @@ impl State {
                 cx.table.cancel(&ask.key, Wait { id, deadline: ask.deadline, outcome })
             }
             (Stage::Sent(to), _) => {
-                todo.member(to, cx.writer().lock_cancel(id, None));
+                todo.member(to, cx.writer().lock_cancel((id, ask.attempt), None));
                 true
             }
             _ => true,
@@ -151,6 +154,7 @@ impl State {
 
     /// Asks whoever is to be asked now.
     fn pursue(&mut self, cx: &Cx<'_>, id: u64, todo: &mut Todo) {
+        self.look_up_from_sleep(cx, todo);
         let coordinator = self.coordinator(cx);
         let Some(ask) = self.locks.asks.get_mut(&id) else { return };
         match coordinator {
@@ -231,8 +235,9 @@ impl State {
         answer: LockAnswer,
         todo: &mut Todo,
     ) {
+        self.look_up_from_sleep(cx, todo);
         let lower = term < self.locks.promised;
-        let is_sent = |ask: &Ask| ask.stage == Stage::Sent(from);
+        let is_sent = |ask: &Ask| ask.stage == Stage::Sent(from) && attempt > ask.void;
         let known = self.locks.asks.get(&id).is_some_and(is_sent);
         if lower {
             // It does not know of the later term, and would go on granting in vain.
@@ -242,19 +247,26 @@ impl State {
         if !known || lower {
             // The promise to a later coordinator did not mention it: it is not to be. Unless it was taken: an
             // answer may come twice.
-            if let LockAnswer::Granted { fence, again: false, .. } = answer
+            if let LockAnswer::Granted { fence, again, .. } = answer
                 && !self.locks.taken.contains(&id)
             {
-                todo.member(from, cx.writer().lock_cancel(id, Some(fence)));
+                let fence = Some(fence).filter(|_| !again);
+                todo.member(from, cx.writer().lock_cancel((id, attempt), fence));
             }
             return;
         }
-        if let LockAnswer::Granted { fence, grantor, .. } = &answer
-            && self.is_released(cx, id, (*fence, *grantor))
+        if let LockAnswer::Granted { fence, grantor, again, .. } = &answer
+            && self.is_void(cx, id, (*fence, *grantor))
+            && let Some(ask) = self.locks.asks.get_mut(&id)
         {
-            // Granted again to who had it then, and has given it back since: it is to be asked for anew.
-            todo.member(from, cx.writer().lock_cancel(id, None));
-            self.pursue(cx, id, todo);
+            ask.void = ask.attempt;
+            let fence = Some(*fence).filter(|_| !again);
+            // At the next tick.
+            ask.stage = Stage::Idle;
+            todo.member(from, cx.writer().lock_cancel((id, ask.void), fence));
+            if cx.now.mono < cx.table.member.until() {
+                self.pursue(cx, id, todo);
+            }
             return;
         }
         let Some(ask) = self.locks.asks.remove(&id) else { return };
@@ -284,7 +296,7 @@ impl State {
                     }
                 }
                 if !taken && !again && !request.renewal {
-                    todo.member(from, cx.writer().lock_cancel(id, Some(fence)));
+                    todo.member(from, cx.writer().lock_cancel((id, attempt), Some(fence)));
                 }
                 conclude(outcome, result, todo);
             }
@@ -298,14 +310,16 @@ impl State {
         }
     }
 
-    /// Whether this grant is over already, for a wish other than to prolong it.
-    fn is_released(&self, cx: &Cx<'_>, id: u64, grant: (u64, u128)) -> bool {
+    /// Whether a grant is to be asked for anew: it was granted again to who had it then, and has given it back
+    /// since; or it has come so late that this member does not believe in any lock of its own now.
+    fn is_void(&self, cx: &Cx<'_>, id: u64, grant: (u64, u128)) -> bool {
         let Some(ask) = self.locks.asks.get(&id).filter(|ask| !ask.request.renewal) else {
             return false;
         };
         let known = cx.table.known(&ask.key);
         let lock = known.as_ref().and_then(|record| record.lock());
-        lock.is_some_and(|lock| lock.grant() == grant && lock.state == LockState::Released)
+        cx.now.mono >= cx.table.member.until()
+            || lock.is_some_and(|lock| lock.grant() == grant && lock.state == LockState::Released)
     }
 
     /// Another member wants a lock of this one.
@@ -348,6 +362,10 @@ impl State {
 
     /// Lets the table decide about another member's wish.
     fn decide_for(&mut self, cx: &Cx<'_>, from: u128, id: u64, todo: &mut Todo) {
+        self.look_up_from_sleep(cx, todo);
+        if !self.locks.open {
+            return;
+        }
         let Some(member) = self.peers.get_live(from).map(|peer| peer.member.clone()) else {
             return;
         };
@@ -432,10 +450,14 @@ impl State {
         &mut self,
         cx: &Cx<'_>,
         from: u128,
-        id: u64,
+        (id, attempt): (u64, u64),
         fence: Option<u64>,
         todo: &mut Todo,
     ) {
+        let known = self.locks.requests.get(&(from, id));
+        if known.is_some_and(|request| request.ask.attempt > attempt) {
+            return;
+        }
         // One that is not known (any more) is ended by the holder, who sees it in its table and does not want it.
         let Some(request) = self.locks.requests.remove(&(from, id)) else { return };
         let Request { ask, wait_id, deadline, outcome, queued, answer, .. } = request;
@@ -459,6 +481,13 @@ impl State {
             return;
         }
         todo.follow_ups.extend(cx.table.end_lock_quietly(&ask.key, fence, from));
+    }
+
+    /// Whoever has slept for long may not be who decides any more, and learns that first.
+    fn look_up_from_sleep(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
+        if cx.now.mono >= cx.table.member.until() {
+            self.look_at_coordinator(cx, todo);
+        }
     }
 
     /// Whether this member is the coordinator and may grant; if not, nobody waits in its table.

@@ -164,6 +164,15 @@ impl Peers {
         self.all.get(&incarnation).filter(|peer| peer.live)
     }
 
+    /// When this one's table was last known to equal that member's, on the monotonic and the wall clock.
+    pub fn agreed_with(&self, incarnation: u128) -> Option<(u64, u64)> {
+        match self.all.get(&incarnation) {
+            Some(peer) => peer.agreed,
+            // It is back, and its first heartbeat still on its way.
+            None => self.agreed.get(&incarnation).copied(),
+        }
+    }
+
     /// One of those that are there, each in its turn.
     fn friend(&self) -> Option<(u128, Vec<String>)> {
         let live = self.live().count().max(1);
@@ -456,7 +465,12 @@ impl State {
         // Who was alone till now has had contact with everyone till now.
         let earlier = if own.until() == u64::MAX { now + belief } else { own.until() };
         let until = if is_alone { until } else { until.max(earlier.min(now + belief)) };
+        let before = own.until();
         own.set_until(until);
+        if cx.table.clock.mono() >= before && now < before {
+            // The table may have refused somebody who waits there meanwhile.
+            self.close_gate(cx, todo);
+        }
     }
 
     fn lose_own_locks(&mut self, cx: &Cx<'_>, todo: &mut Todo) {

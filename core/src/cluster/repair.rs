@@ -321,8 +321,7 @@ impl State {
         record: Record,
         todo: &mut Todo,
     ) -> Option<Record> {
-        let agreed = self.peers.all.get(&from).and_then(|peer| peer.agreed);
-        let Some((mono, wall)) = agreed else { return Some(record) };
+        let Some((mono, wall)) = self.peers.agreed_with(from) else { return Some(record) };
         // A grave that both had then and only this one has now was forgotten there: its time has come here,
         // too. Sent back it would begin to age anew, and so on for ever.
         let what = self.forgettable(cx);

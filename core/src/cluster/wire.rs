@@ -171,6 +171,8 @@ pub(crate) enum Body<'a> {
     /// The asker has no use for the lock (any more); the fence, if it was granted one.
     LockCancel {
         id: u64,
+        /// What was asked for later is wanted.
+        attempt: u64,
         fence: Option<u64>,
     },
 }
@@ -386,9 +388,10 @@ impl Writer {
         out.0
     }
 
-    pub fn lock_cancel(&self, id: u64, fence: Option<u64>) -> Vec<u8> {
+    pub fn lock_cancel(&self, (id, attempt): (u64, u64), fence: Option<u64>) -> Vec<u8> {
         let mut out = self.start(LOCK_CANCEL);
         out.number(id);
+        out.number(attempt);
         write_option(&mut out, fence);
         out.0
     }
@@ -513,7 +516,11 @@ fn read_body<'a>(kind: u8, input: &mut Input<'a>) -> Read<Body<'a>> {
             answer: read_answer(input)?,
             records: Records::read(input)?,
         },
-        LOCK_CANCEL => Body::LockCancel { id: input.number()?, fence: read_option(input)? },
+        LOCK_CANCEL => Body::LockCancel {
+            id: input.number()?,
+            attempt: input.number()?,
+            fence: read_option(input)?,
+        },
         _ => return Err(Garbage("its kind is unknown")),
     })
 }

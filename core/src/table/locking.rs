@@ -73,6 +73,10 @@ impl Shard {
         {
             return Ok(Applied::default());
         }
+        if request.granted.is_none() && cx.now.mono >= cx.member.until() {
+            // It has lost touch, maybe asleep: others may have been granted the key meanwhile.
+            return Err(locked_error(at.key, known.filter(|lock| lock.is_held(cx.now))));
+        }
         let store = request.store.as_ref();
         let store = store.filter(|store| present.is_none() || !store.only_if_absent);
         if store.is_some_and(|store| store.if_absent) {
@@ -80,7 +84,7 @@ impl Shard {
         }
         let (record, granted) = match (store, present) {
             (None, None) if request.asker.is_some() => {
-                let (lock, granted) = self.grant(known, request, cx);
+                let (lock, granted) = self.grant(known, request, cx, fx);
                 let grave = match &at.grave {
                     Some(grave) => grave.with_lock(lock.clone()),
                     None => Record::lock_only(at.key, cx.member.clone(), lock.clone()),
@@ -90,14 +94,14 @@ impl Shard {
             }
             (None, None) => return Ok(Applied::default()),
             (None, Some(present)) => {
-                let (lock, granted) = self.grant(known, request, cx);
+                let (lock, granted) = self.grant(known, request, cx, fx);
                 let record = present.with_lock(lock);
                 self.replace(at.hash, Some(present), record.clone(), Room::Take, cx, fx)?;
                 (record, granted)
             }
             (Some(store), _) => {
                 let exp = expiry_at(store.expiry, present, cx)?;
-                let (lock, granted) = self.grant(known, request, cx);
+                let (lock, granted) = self.grant(known, request, cx, fx);
                 let content = store.value.content();
                 let left = NewContent { content, exp, lock: Some(lock), reserved: false };
                 (self.store(at, left, cx, fx)?, granted)
@@ -117,6 +121,7 @@ impl Shard {
         known: Option<&LockRegister>,
         request: &LockRequest,
         cx: &Context<'_>,
+        fx: &mut Effects,
     ) -> (LockRegister, bool) {
         let lease_end = match (&request.granted, request.grant.lease) {
             (Some(granted), _) => granted.lease_end,
@@ -141,6 +146,10 @@ impl Shard {
                 (lock, false)
             }
             None => {
+                if let Some(known) = known {
+                    // Whoever still counts on the one before learns that it is over.
+                    lose(&mut known.clone(), fx);
+                }
                 let floor = request.asker.as_ref().map_or(0, |asker| asker.floor);
                 let floor = floor.max(known.map_or(0, |lock| lock.fence));
                 let own = cx.member.incarnation;

@@ -287,7 +287,7 @@ impl Shard {
             Some(grant) => {
                 let (owner, grant) = (owner.map(Arc::from), grant.clone());
                 let request = LockRequest { owner, grant, ..LockRequest::default() };
-                let (lock, granted) = self.grant(known, &request, cx);
+                let (lock, granted) = self.grant(known, &request, cx, fx);
                 (Some(lock), granted)
             }
             None => (known.cloned(), false),

@@ -108,7 +108,16 @@ impl World {
             !seen.is_same(record, lives)
         });
         let mut believers: Vec<Vec<u8>> = Vec::new();
+        let mut followed: Vec<(Vec<u8>, (u64, u128))> = Vec::new();
         for dumped in &dump {
+            let before = member.seen.get(&dumped.key).filter(|seen| !seen.forgotten);
+            let before = before.and_then(|seen| seen.lock).filter(|(_, _, released, _)| !released);
+            if let (Some((fence, grantor, ..)), Some(lock)) = (before, &dumped.lock)
+                && lock.grantor == incarnation
+                && (fence, grantor) != (lock.fence, lock.grantor)
+            {
+                followed.push((dumped.key.clone(), (fence, grantor)));
+            }
             if compare(at, member, dumped, wall)? {
                 believers.push(dumped.key.clone());
             }
@@ -137,8 +146,46 @@ impl World {
         for dumped in &dump {
             self.checks.learn(at, incarnation, dumped)?;
         }
+        for (key, grant) in followed {
+            self.nobody_believes_in(at, &key, grant)?;
+        }
         for key in believers {
             self.exclusive(at, &key, now)?;
+        }
+        Ok(())
+    }
+
+    /// Whoever granted a key knew of the grant before it, and that its holder has stopped to count on it: unless
+    /// some have been apart for longer than holders go on to believe, and may have granted it on their own.
+    fn nobody_believes_in(&mut self, at: usize, key: &[u8], grant: (u64, u128)) -> Step {
+        let running = self.running();
+        let timeout = self.plan.settings.failure_timeout;
+        let together = |a: usize, b: usize| {
+            let session = self.net.peek(a, b);
+            let (since, until) = match (session.healthy, session.last_healthy) {
+                (Some(since), _) => (since, self.now),
+                (None, Some((since, until))) => (since, until),
+                (None, None) => return false,
+            };
+            self.now < until + timeout * 3 / 2 && until >= since + 4 * timeout
+        };
+        let mut pairs = running.iter().flat_map(|a| running.iter().map(move |b| (*a, *b)));
+        let astray = running.iter().any(|at| self.machines[*at].astray);
+        if astray || !pairs.all(|(a, b)| a == b || together(a, b)) {
+            return Ok(());
+        }
+        for other in running.into_iter().filter(|other| *other != at) {
+            let Some(dumped) = self.present(other, key) else { continue };
+            let incarnation = self.machines[other].member.as_ref().map(|m| m.incarnation);
+            let believes = incarnation.is_some_and(|incarnation| believes(&dumped, incarnation));
+            let same = dumped.lock.as_ref().is_some_and(|lock| (lock.fence, lock.grantor) == grant);
+            if believes && same {
+                let key = String::from_utf8_lossy(key);
+                return Err(format!(
+                    "Exclusion: m{at} granted {key} while m{other} believes in {:?}",
+                    dumped.lock
+                ));
+            }
         }
         Ok(())
     }

@@ -83,7 +83,9 @@ fn describe_body(body: Body<'_>) -> String {
                 "answers lock {id} attempt {attempt} in term {clock} of {coordinator}: {answer:?}"
             )
         }
-        Body::LockCancel { id, fence } => format!("cancels lock {id}, fence {fence:?}"),
+        Body::LockCancel { id, attempt, fence } => {
+            format!("cancels lock {id} up to attempt {attempt}, fence {fence:?}")
+        }
     }
 }
 

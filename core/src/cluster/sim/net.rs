@@ -82,6 +82,8 @@ pub(super) struct Manners {
     pub stale: u32,
     /// Up to how much later than usual a message may come now and then.
     pub spike: u64,
+    /// Up to how much later records come than what is urgent: a link has much to carry.
+    pub backlog: u64,
     /// Cut links hold what is sent (as TCP does) instead of losing it.
     pub holds: bool,
     /// Engines close links that were silent for long, and say so.
@@ -95,6 +97,7 @@ impl Manners {
         reorder: 0,
         stale: 0,
         spike: 20 * MS,
+        backlog: 0,
         holds: true,
         notices: true,
     };
@@ -109,6 +112,16 @@ pub(super) struct Session {
     pub impaired: Option<u64>,
     /// Since when it does.
     pub healthy: Option<u64>,
+    /// The last time that it did, from and until.
+    pub last_healthy: Option<(u64, u64)>,
+}
+
+impl Session {
+    pub fn end_health(&mut self, now: u64) {
+        if let Some(since) = self.healthy.take() {
+            self.last_healthy = Some((since, now));
+        }
+    }
 }
 
 pub(super) struct Network {
@@ -199,6 +212,9 @@ impl Network {
         let mut arrival = now + self.random.between(50 * US, 2 * MS);
         if self.random.chance(10_000) {
             arrival += self.random.below(manners.spike);
+        }
+        if manners.backlog > 0 && matches!(lane, Lane::Bulk) {
+            arrival += self.random.below(manners.backlog);
         }
         if self.random.chance(manners.reorder) {
             arrival += self.random.below(30 * MS);

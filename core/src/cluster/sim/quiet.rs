@@ -12,7 +12,7 @@ use super::world::{Step, World};
 use crate::call_options::LockOptions;
 use crate::members::MemberState;
 use crate::stamp::Stamp;
-use crate::table::Dumped;
+use crate::table::{Dumped, DumpedLock};
 use crate::watch::EventKind;
 
 impl World {
@@ -37,6 +37,9 @@ impl World {
         let settings = &self.plan.settings;
         let forgotten = 2 * settings.forget_after + settings.clock_bound + 2 * timeout;
         self.run_until(self.now + forgotten)?;
+        // Who loses several heartbeats in a row rightly looks for what else it has missed.
+        self.net.manners.drop = 0;
+        self.run_until(self.now + 2 * timeout)?;
         let before = self.work_done();
         self.note(None, "quiet from now on".to_owned());
         self.run_until(self.now + 10 * timeout)?;
@@ -81,7 +84,7 @@ impl World {
         }
     }
 
-    fn running(&self) -> Vec<usize> {
+    pub(super) fn running(&self) -> Vec<usize> {
         let all = 0..self.machines.len();
         all.filter(|at| self.machines[*at].member.is_some()).collect()
     }
@@ -130,9 +133,6 @@ impl World {
             let mut first: Option<(usize, View)> = None;
             for (at, dump) in &dumps {
                 let view = View::of(dump.get(key), wall, bound);
-                if matches!(view, View::Unsure) {
-                    break;
-                }
                 match &first {
                     None => first = Some((*at, view)),
                     Some((_, known)) if known.agrees(&view) => {}
@@ -348,8 +348,10 @@ const LEASE: u64 = 600 * super::SECOND;
 #[derive(Debug)]
 enum View {
     Absent,
-    /// Expired for some and not for others.
-    Unsure,
+    /// Perhaps expired for some and not for others.
+    Unsure {
+        stamp: Option<Stamp>,
+    },
     Live {
         stamp: Option<Stamp>,
         content: Vec<u8>,
@@ -362,6 +364,12 @@ enum View {
     },
 }
 
+/// A guard renews its lease while everybody looks: how often is no disagreement.
+fn settled_rank(lock: &DumpedLock) -> (u64, u128, bool, u64) {
+    let (fence, grantor, released, sequence) = rank(lock);
+    (fence, grantor, released, if released { sequence } else { 0 })
+}
+
 /// Identity of the grant, how far it has come, its holder.
 type Lock = Option<((u64, u128, bool, u64), u128, Option<String>)>;
 
@@ -369,7 +377,7 @@ impl View {
     fn of(dumped: Option<&Dumped>, wall: u64, bound: u64) -> View {
         let Some(dumped) = dumped else { return View::Absent };
         if dumped.exp != u64::MAX && dumped.exp.abs_diff(wall) <= bound {
-            return View::Unsure;
+            return View::Unsure { stamp: dumped.stamp };
         }
         match &dumped.content {
             Some(content) if dumped.exp > wall => View::Live {
@@ -379,7 +387,7 @@ impl View {
                 lock: dumped
                     .lock
                     .as_ref()
-                    .map(|lock| (rank(lock), lock.member, lock.owner.clone())),
+                    .map(|lock| (settled_rank(lock), lock.member, lock.owner.clone())),
             },
             _ => View::Dead { stamp: dumped.stamp },
         }
@@ -388,9 +396,18 @@ impl View {
     fn agrees(&self, other: &View) -> bool {
         match (self, other) {
             (View::Live { .. }, View::Live { .. }) => self.same(other),
-            (View::Dead { stamp }, View::Dead { stamp: other }) => stamp == other,
-            (View::Absent | View::Dead { .. }, View::Absent | View::Dead { .. }) => true,
-            _ => false,
+            (View::Absent, View::Live { .. }) | (View::Live { .. }, View::Absent) => false,
+            // Sooner or later it is forgotten.
+            (View::Absent, _) | (_, View::Absent) => true,
+            (View::Dead { .. }, View::Live { .. }) | (View::Live { .. }, View::Dead { .. }) => false,
+            _ => self.stamp() == other.stamp(),
+        }
+    }
+
+    fn stamp(&self) -> Option<Stamp> {
+        match self {
+            View::Absent => None,
+            View::Unsure { stamp } | View::Live { stamp, .. } | View::Dead { stamp } => *stamp,
         }
     }
 

@@ -142,6 +142,9 @@ impl Plan {
             plan.manners.reorder = random.below(200_000) as u32;
             plan.manners.duplicate = random.below(50_000) as u32;
         }
+        if random.chance(200_000) {
+            plan.manners.backlog = random.below(plan.settings.failure_timeout) + 1;
+        }
         plan.adapt(&mut random);
         plan
     }

@@ -450,7 +450,8 @@ impl World {
         }
         match (impaired, session.impaired) {
             (true, None) => {
-                (session.impaired, session.healthy) = (Some(now), None);
+                session.impaired = Some(now);
+                session.end_health(now);
                 let (epoch, since) = (session.epoch, now);
                 if self.net.manners.notices {
                     let lease = self.plan.settings.failure_timeout * 8 / 10;
@@ -479,11 +480,13 @@ impl World {
 
     /// Ends a link; each end hears of it, or not.
     pub fn disconnect(&mut self, a: usize, b: usize, noticed: bool) {
+        let now = self.now;
         let session = self.net.session(a, b);
         if !session.up {
             return;
         }
-        (session.up, session.impaired, session.healthy) = (false, None, None);
+        (session.up, session.impaired) = (false, None);
+        session.end_health(now);
         self.net.release(a, b);
         self.net.release(b, a);
         self.note(None, format!("no link between m{a} and m{b} any more"));
