@@ -334,6 +334,7 @@ impl State {
                         todo.member(from, answer_to(cx, &request.ask, term, answer));
                     }
                     // A lease is counted from the last time it was asked for before it was granted.
+                    _ if request.outcome.is_complete() => {}
                     _ => request.ask.attempt = request.ask.attempt.max(ask.attempt),
                 }
             }

@@ -211,6 +211,7 @@ impl State {
             ended: wall.saturating_sub(settings.forget_after).min(settled),
             dug: self.settled_mono(cx),
             ended_long_ago: wall.saturating_sub(settings.remember),
+            dug_just_now: cx.now.mono.saturating_sub(2 * settings.max_message_age),
         }
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct Forgettable {
     pub dug: u64,
     /// Those of values that ended before this, whoever has them.
     pub ended_long_ago: u64,
+    /// But none that were dug after this time of the monotonic clock: word that was sent before may still come.
+    pub dug_just_now: u64,
 }
 
 impl Graves {
@@ -214,7 +216,8 @@ impl Shard {
         let more = due.len() == budget;
         for (ended, hash) in due {
             let old = |grave: &&Grave| {
-                let agreed = grave.since < what.dug || ended < what.ended_long_ago;
+                let long_ago = ended < what.ended_long_ago && grave.since < what.dug_just_now;
+                let agreed = grave.since < what.dug || long_ago;
                 grave.hash == hash && grave.ended == ended && agreed
             };
             let keys: Vec<Record> =

@@ -270,7 +270,8 @@ impl World {
             return Ok(());
         }
         let handover = 4 * self.plan.settings.failure_timeout;
-        let Some(component) = self.sound_component(at, handover) else {
+        let component = self.sound_component(at, handover);
+        let Some(component) = component.filter(|component| component.contains(&at)) else {
             self.checks.doubles.remove(key);
             return Ok(());
         };
@@ -315,7 +316,8 @@ impl World {
         Ok(())
     }
 
-    /// All that a machine can have anything to do with, if they have been in full touch for that long.
+    /// All that a machine can have anything to do with, if they have been in full touch for that long. Those that
+    /// have just started are left out: others may crash and come back at any time.
     pub(super) fn sound_component(&self, at: usize, time: u64) -> Option<Vec<usize>> {
         let running = |at: usize| self.machines[at].member.is_some();
         let touch = |a: usize, b: usize| {
@@ -333,6 +335,7 @@ impl World {
             next += 1;
         }
         let long = |since: u64| self.now >= since.saturating_add(time);
+        component.retain(|at| long(self.machines[*at].started_at));
         for (index, a) in component.iter().enumerate() {
             let machine = &self.machines[*a];
             let sound = !machine.is_frozen() && !machine.astray && !self.burst;

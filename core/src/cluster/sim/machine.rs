@@ -46,6 +46,8 @@ pub(super) struct Machine {
     /// When it was last frozen, astray or not there.
     pub unsound: u64,
     pub starts: u64,
+    /// When it was started last.
+    pub started_at: u64,
     pub member: Option<Running>,
 }
 
@@ -92,6 +94,7 @@ impl Machine {
             astray: false,
             unsound: 0,
             starts: 0,
+            started_at: 0,
             member: None,
         }
     }
@@ -159,6 +162,7 @@ impl Machine {
         let bell = rung.clone();
         cluster.set_bell(Box::new(move || bell.store(true, Ordering::SeqCst)));
         self.starts += 1;
+        self.started_at = now;
         self.inbox.clear();
         self.unsound = now;
         self.member = Some(Running {

@@ -166,7 +166,13 @@ impl Plan {
                 self.troubles = vec![Burst];
             }
             Scenario::Cuts => self.troubles = vec![Partition, Partition, OneWay, Pair],
-            Scenario::Crashes => self.troubles = vec![Crash, Crash, Leave],
+            Scenario::Crashes => {
+                self.troubles = vec![Crash, Crash, Leave];
+                if random.chance(500_000) {
+                    // What the dead one granted last, others hear late.
+                    self.manners.backlog = self.settings.failure_timeout * 8 / 10;
+                }
+            }
             Scenario::Freezes => self.troubles = vec![Freeze, Freeze, Suspend],
             Scenario::Clocks => {
                 self.skew = self.settings.clock_bound * 48 / 100;
