@@ -1,23 +1,23 @@
-/* demo INPUT: puts the lines of a file, counts their words under locks, waits for tickets to expire.
-   Prints one line of JSON; the progress goes to stderr. */
+/* demo NODE INPUT ITEMS PAUSE_MS [PEER...]: a member of the demo's cluster. The same program in four languages.
+
+   The first member has no peers and puts the lines of the input as items. Every member claims items with
+   lock, counts their words and finishes them with put; what it does it writes to standard output,
+   what to do comes from standard input: "go", then "report MEMBERS". At the end of that it leaves. */
 #define _POSIX_C_SOURCE 200809L
+#include <inttypes.h>
 #include <minikv.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
-#include <unistd.h>
 
-enum { HOUR_MS = 3600000, TICKET_MS = 300, PATIENCE_S = 30, CAPACITY = 1048576 };
-
-typedef struct {
-    unsigned char *bytes;
-    size_t length;
-    minikv_bytes *lines;
-    size_t count;
-} input;
+/* Claims of a member that was killed are free after twice the failure timeout. */
+enum { FAILURE_TIMEOUT_MS = 500, PATIENCE_MS = 30000, LOOK_MS = 20, CAPACITY = 1048576 };
 
 static minikv_registry *kv;
 static minikv_error *err;
+static const char *node;
+static double pause_ms;
 
 static void die(const char *what)
 {
@@ -32,232 +32,161 @@ static void ok(minikv_code code, const char *what)
     }
 }
 
-static void *needed(void *memory)
+/* Whether it succeeded; if not, whether the error is one of two that pass. */
+static bool passes(minikv_code code, minikv_code passing, minikv_code other, const char *what)
 {
-    if (memory == NULL) {
-        die("memory");
+    if (code != MINIKV_OK && code != passing && code != other) {
+        die(what);
     }
-    return memory;
+    minikv_error_free(err);
+    err = NULL;
+    return code == MINIKV_OK;
 }
 
-static double now(void)
+static void sleep_ms(double ms)
 {
     struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+    time.tv_sec = (time_t)(ms / 1000);
+    time.tv_nsec = (long)((ms - 1000.0 * (double)time.tv_sec) * 1e6);
+    nanosleep(&time, NULL);
 }
 
-/* A bar that is rewritten in place, or one line for each phase where nobody looks. */
-static void progress(const char *phase, size_t done, size_t total)
+/* Each item is the line itself until it is finished. */
+static void load(const char *path, long items)
 {
-    static const char full[] = "####################", empty[] = "--------------------";
-    static int shown = -1;
-    int percent = total == 0 ? 100 : (int)(done * 100 / total), terminal = isatty(STDERR_FILENO);
-    if (done == 0) {
-        shown = -1;
-    }
-    if (percent == shown || (!terminal && percent < 100)) {
-        return;
-    }
-    shown = percent;
-    fprintf(stderr, "%s%-6s %-6s [%.*s%.*s] %3d%%%s", terminal ? "\r" : "", "C", phase, percent / 5, full,
-            20 - percent / 5, empty, percent, percent == 100 ? "\n" : "");
-}
-
-static minikv_bytes key_of(const char *kind, size_t number)
-{
-    static char key[64];
-    snprintf(key, sizeof key, "%s:%06lu", kind, (unsigned long)number);
-    return minikv_str(key);
-}
-
-static input read_input(const char *path)
-{
-    input input = {NULL, 0, NULL, 0};
     FILE *file = fopen(path, "rb");
-    size_t room = 0, read, start = 0, at;
+    char *line = NULL;
+    size_t room = 0;
+    ssize_t length;
+    long number;
     if (file == NULL) {
         perror(path);
         exit(1);
     }
-    do {
-        room = room * 2 + 65536;
-        input.bytes = needed(realloc(input.bytes, room));
-        read = fread(input.bytes + input.length, 1, room - input.length, file);
-        input.length += read;
-    } while (input.length == room);
-    if (ferror(file)) {
-        perror(path);
-        exit(1);
+    for (number = 0; number < items && (length = getline(&line, &room, file)) >= 0; number++) {
+        minikv_bytes text;
+        char key[32];
+        if (length > 0 && line[length - 1] == '\n') {
+            length--;
+        }
+        text = minikv_span(line, (size_t)length);
+        snprintf(key, sizeof key, "item:%06ld", number);
+        if (!passes(minikv_put_text(kv, minikv_str(key), text, NULL, NULL, &err), MINIKV_INVALID_VALUE, MINIKV_OK, "put")) {
+            ok(minikv_put_bytes(kv, minikv_str(key), text, NULL, NULL, &err), "put"); /* not UTF-8 */
+        }
     }
+    free(line);
     fclose(file);
-    input.lines = needed(malloc((input.length + 1) * sizeof *input.lines));
-    for (at = 0; at <= input.length; at++) {
-        if (at == input.length ? at > start : input.bytes[at] == '\n') {
-            input.lines[input.count++] = minikv_span(input.bytes + start, at - start);
-            start = at + 1;
-        }
-    }
-    return input;
 }
 
-/* {"text": line, "words": words}; without words if they are negative. */
-static minikv_value *line_value(minikv_bytes line, int64_t words)
+static bool is_finished(const minikv_entry *entry)
 {
-    int as_bytes;
-    for (as_bytes = 0; as_bytes < 2; as_bytes++) {
-        minikv_value *value = needed(minikv_value_new());
-        minikv_value_begin_map(value);
-        minikv_value_add_key(value, minikv_str("text"));
-        if (as_bytes) {
-            minikv_value_add_bytes(value, line);
-        } else if (minikv_value_add_text(value, line) == MINIKV_INVALID_VALUE) {
-            minikv_value_free(value); /* not UTF-8 */
-            continue;
-        }
-        if (words >= 0) {
-            minikv_value_add_key(value, minikv_str("words"));
-            minikv_value_add_int(value, words);
-        }
-        minikv_value_end(value);
-        return value;
-    }
-    die("value");
-    return NULL;
-}
-
-static size_t put(const input *input)
-{
-    minikv_put_options *hour = minikv_put_options_new(), *brief = minikv_put_options_new();
-    size_t place, tickets = 0;
-    minikv_put_options_set_ttl_ms(hour, HOUR_MS);
-    minikv_put_options_set_ttl_ms(brief, TICKET_MS);
-    progress("put", 0, input->count);
-    for (place = 0; place < input->count; place++) {
-        minikv_value *value = line_value(input->lines[place], -1);
-        ok(minikv_put_value(kv, key_of("line", place), value, hour, NULL, &err), "put");
-        if (place % 4 == 0) {
-            ok(minikv_put_int(kv, key_of("ticket", place), (int64_t)place, brief, NULL, &err), "put");
-            tickets++;
-        }
-        minikv_value_free(value);
-        progress("put", place + 1, input->count);
-    }
-    minikv_put_options_free(hour);
-    minikv_put_options_free(brief);
-    return tickets;
+    return minikv_entry_type(entry) == MINIKV_TYPE_MAP;
 }
 
 /* How many runs of bytes other than space and tab there are. */
-static int64_t words_of(minikv_bytes line)
+static int words(const minikv_entry *entry)
 {
-    int64_t words = 0;
+    minikv_bytes line;
+    int words = 0;
+    bool within = false;
     size_t place;
+    if (!minikv_entry_as_text(entry, &line) && !minikv_entry_as_bytes(entry, &line)) {
+        die("an item is no line");
+    }
     for (place = 0; place < line.len; place++) {
-        int blank = line.ptr[place] == ' ' || line.ptr[place] == '\t';
-        int after_blank = place == 0 || line.ptr[place - 1] == ' ' || line.ptr[place - 1] == '\t';
-        words += !blank && after_blank;
+        bool blank = line.ptr[place] == ' ' || line.ptr[place] == '\t';
+        words += !blank && !within;
+        within = !blank;
     }
     return words;
 }
 
-static void work(const input *input)
+/* Puts the result under the fence. */
+static minikv_code finish(const char *key, const minikv_entry *entry, uint64_t fence)
 {
-    minikv_put_options *keep = minikv_put_options_new();
-    size_t place;
-    minikv_put_options_set_keep_ttl(keep, true);
-    progress("work", 0, input->count);
-    for (place = 0; place < input->count; place++) {
-        minikv_guard *held = NULL;
-        minikv_entry *entry = NULL;
-        minikv_value *value;
-        minikv_bytes text;
-        const minikv_value *stored;
-        ok(minikv_locked(kv, key_of("line", place), NULL, &held, &err), "lock");
-        ok(minikv_guard_get(held, &entry, &err), "get");
-        stored = minikv_value_get(minikv_entry_value(entry), minikv_str("text"));
-        if (!minikv_value_as_text(stored, &text) && !minikv_value_as_bytes(stored, &text)) {
-            die("a line is gone");
-        }
-        value = line_value(text, words_of(text));
-        ok(minikv_guard_put_value(held, value, keep, NULL, &err), "put");
-        ok(minikv_guard_release(held, &err), "release");
-        minikv_value_free(value);
-        minikv_entry_free(entry);
-        minikv_guard_free(held);
-        progress("work", place + 1, input->count);
+    minikv_put_options *put = minikv_put_options_new();
+    minikv_code code;
+    char value[128];
+    minikv_put_options_set_fence(put, fence);
+    printf("claim %s %" PRIu64 "\n", key, fence);
+    sleep_ms(pause_ms);
+    snprintf(value, sizeof value, "{\"by\": \"%s\", \"fence\": %" PRIu64 ", \"words\": %d}", node, fence, words(entry));
+    code = minikv_put_json(kv, minikv_str(key), minikv_str(value), put, NULL, &err);
+    if (code == MINIKV_OK) {
+        printf("done %s %" PRIu64 "\n", key, fence);
     }
-    minikv_put_options_free(keep);
+    minikv_put_options_free(put);
+    return code;
 }
 
-/* Reads events until all tickets have expired, then what is queued already; counts the locks among them. */
-static size_t expire(minikv_watch *watch, size_t tickets, size_t *expired)
+/* Finishes an item, unless somebody else has it. False: it has to be looked at again. */
+static bool settle(const char *key, int64_t wait_ms)
 {
-    double deadline = now() + PATIENCE_S;
-    size_t locks = 0;
-    progress("expire", 0, tickets);
-    for (;;) {
-        minikv_event *event = NULL;
-        double left = deadline - now();
-        bool waiting = *expired < tickets;
-        if (waiting) {
-            ok(minikv_watch_next(watch, left > 0 ? (int64_t)(left * 1000) : 0, &event, &err), "waiting for tickets");
-        } else {
-            ok(minikv_watch_try_next(watch, &event, &err), "watch");
+    minikv_lock_options *lock = minikv_lock_options_new();
+    minikv_write_options *unlock = minikv_write_options_new();
+    minikv_entry *entry = NULL;
+    bool settled = false;
+    minikv_lock_options_set_wait_ms(lock, wait_ms);
+    /* MINIKV_CLUSTER: whoever gives locks died just now, and another takes over. */
+    if (passes(minikv_lock(kv, minikv_str(key), lock, &entry, &err), MINIKV_LOCKED, MINIKV_CLUSTER, "lock")) {
+        uint64_t fence = 0;
+        minikv_code code;
+        if (!minikv_entry_fence(entry, &fence)) {
+            die("a lock without a fence");
         }
-        if (event == NULL && !waiting) {
-            return locks;
+        minikv_write_options_set_fence(unlock, fence);
+        code = is_finished(entry) ? MINIKV_OK : finish(key, entry, fence);
+        if (code == MINIKV_OK) {
+            code = minikv_unlock(kv, minikv_str(key), unlock, NULL, &err);
         }
-        switch (minikv_event_type_of(event)) {
-        case MINIKV_EVENT_EXPIRE:
-            ++*expired;
-            progress("expire", *expired, tickets);
-            break;
-        case MINIKV_EVENT_LOCK:
-            locks++;
-            break;
-        case MINIKV_EVENT_LAGGED:
-        case MINIKV_EVENT_NONE:
-            die("events were lost, or the watch has ended");
-            break;
-        default:
-            break;
+        settled = passes(code, MINIKV_LOCKED, MINIKV_STALE_FENCE, "finish");
+        if (!settled) {
+            /* The others took this member for dead: whoever has the item now finishes it. */
+            printf("lost %s %" PRIu64 "\n", key, fence);
         }
-        minikv_event_free(event);
     }
+    minikv_entry_free(entry);
+    minikv_write_options_free(unlock);
+    minikv_lock_options_free(lock);
+    return settled;
 }
 
-int main(int argc, char **argv)
+static int by_name(const void *a, const void *b)
 {
-    minikv_options *options = minikv_options_new("demo");
-    minikv_watch_options *everything = minikv_watch_options_new();
-    minikv_watch *watch = NULL;
-    char *digest = NULL;
-    size_t tickets, locks, expired = 0, entries = 0;
-    double started = now();
-    input input;
-    if (argc != 2) {
-        fputs("usage: demo INPUT\n", stderr);
-        return 1;
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void work(minikv_list_options *all)
+{
+    minikv_page *page = NULL;
+    size_t count, left, place;
+    int64_t wait_ms = 0;
+    char **keys;
+    ok(minikv_keys(kv, all, &page, &err), "keys");
+    count = minikv_page_count(page);
+    keys = malloc((count + 1) * sizeof *keys);
+    for (place = 0; place < count; place++) {
+        minikv_bytes key = minikv_page_key(page, place);
+        keys[place] = strndup((const char *)key.ptr, key.len);
     }
-    input = read_input(argv[1]);
-    minikv_watch_options_set_capacity(everything, CAPACITY);
-    ok(minikv_registry_start(options, &kv, &err), "start");
-    ok(minikv_watch_open(kv, everything, &watch, &err), "watch");
-    tickets = put(&input);
-    work(&input);
-    locks = expire(watch, tickets, &expired);
-    ok(minikv_count(kv, minikv_str("line:"), &entries, &err), "count");
-    ok(minikv_digest(kv, &digest, &err), "digest");
-    printf("{\"language\": \"C\", \"entries\": %lu, \"locks\": %lu, \"expired\": %lu, \"seconds\": %.3f, \"digest\": \"%s\"}\n",
-           (unsigned long)entries, (unsigned long)locks, (unsigned long)expired, now() - started, digest);
-    minikv_string_free(digest);
-    minikv_watch_free(watch);
-    minikv_watch_options_free(everything);
-    minikv_options_free(options);
-    minikv_registry_stop(kv);
-    minikv_registry_free(kv);
-    free(input.lines);
-    free(input.bytes);
-    return 0;
+    minikv_page_free(page);
+    qsort(keys, count, sizeof *keys, by_name);
+    /* At first without waiting; what others have claimed then is waited for: they finish it, or die. */
+    while (count > 0) {
+        for (place = left = 0; place < count; place++) {
+            minikv_entry *seen = NULL;
+            ok(minikv_get(kv, minikv_str(keys[place]), &seen, &err), "get");
+            if (!is_finished(seen) && ((minikv_entry_is_locked(seen) && wait_ms == 0) || !settle(keys[place], wait_ms))) {
+                keys[left++] = keys[place];
+            } else {
+                free(keys[place]);
+            }
+            minikv_entry_free(seen);
+        }
+        count = left;
+        wait_ms = FAILURE_TIMEOUT_MS;
+    }
+    free(keys);
+    puts("over");
 }

@@ -1,145 +1,142 @@
-// demo INPUT: puts the lines of a file, counts their words under locks, waits for tickets to expire.
+// demo NODE INPUT ITEMS PAUSE_MS [PEER...]: a member of the demo's cluster. The same program in four languages.
 //
-// Prints one line of JSON; the progress goes to stderr.
+// The first member has no peers and puts the lines of the input as items. Every member claims items with
+// lock, counts their words and finishes them with put; what it does it writes to standard output,
+// what to do comes from standard input: "go", then "report MEMBERS". At the end of that it leaves.
 
 import fs from 'node:fs'
+import readline from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Registry } from '../../node/index.mjs'
 
-const LANGUAGE = 'Node'
+/** Claims of a member that was killed are free after twice this time. */
+const FAILURE_TIMEOUT = 500
 const PATIENCE = 30_000
 
-/** A bar that is rewritten in place, or one line for each phase where nobody looks. */
-class Progress {
-  #phase
-  #total
-  #shown = -1
+const tell = (...words) => process.stdout.write(`${words.join(' ')}\n`)
 
-  constructor(phase, total) {
-    this.#phase = phase
-    this.#total = total
-    this.at(0)
-  }
-
-  at(done) {
-    const percent = this.#total > 0 ? Math.floor((100 * done) / this.#total) : 100
-    const terminal = process.stderr.isTTY
-    if (percent === this.#shown || (!terminal && percent < 100)) return
-    this.#shown = percent
-    const bar = '#'.repeat(Math.floor(percent / 5)).padEnd(20, '-')
-    const line = `${LANGUAGE.padEnd(6)} ${this.#phase.padEnd(6)} [${bar}] ${String(percent).padStart(3)}%`
-    process.stderr.write((terminal ? '\r' : '') + line + (percent === 100 ? '\n' : ''))
+/** Puts the items: each is the line itself until it is finished. */
+function load(kv, path, items) {
+  const input = fs.readFileSync(path)
+  const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+  for (let number = 0, start = 0; number < items && start <= input.length; number++) {
+    const end = input.indexOf(0x0a, start)
+    const line = input.subarray(start, end < 0 ? input.length : end)
+    let text = line
+    try {
+      text = utf8.decode(line)
+    } catch {
+      // Bytes, then.
+    }
+    kv.put(`item:${String(number).padStart(6, '0')}`, text)
+    start += line.length + 1
   }
 }
 
-function linesOf(input) {
-  const lines = []
-  let start = 0
-  for (let end; (end = input.indexOf(0x0a, start)) >= 0; start = end + 1) lines.push(input.subarray(start, end))
-  if (start < input.length) lines.push(input.subarray(start))
-  return lines
+async function work(kv, node, pause) {
+  let todo = kv.keys('item:').sort()
+  // At first without waiting; what others have claimed then is waited for: they finish it, or die.
+  let wait = 0
+  while (todo.length > 0) {
+    const left = []
+    for (const key of todo) {
+      const seen = kv.get(key)
+      if (seen === null) throw new Error(`${key} is gone`)
+      if (isFinished(seen)) continue
+      if ((seen.lock && wait === 0) || !(await settle(kv, node, key, wait, pause))) left.push(key)
+    }
+    todo = left
+    wait = FAILURE_TIMEOUT
+  }
+  tell('over')
 }
 
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-
-function textOf(line) {
+/** Finishes an item, unless somebody else has it. False: it has to be looked at again. */
+async function settle(kv, node, key, wait, pause) {
+  let entry
   try {
-    return utf8.decode(line)
-  } catch {
-    return line
+    entry = await kv.lock(key, { wait })
+  } catch (error) {
+    // cluster: whoever gives locks died just now, and another takes over.
+    if (['locked', 'cluster'].includes(error.code)) return false
+    throw error
   }
+  if (entry === null) throw new Error(`${key} is gone`)
+  const { fence } = entry
+  try {
+    if (!isFinished(entry)) {
+      tell('claim', key, fence)
+      await sleep(pause)
+      kv.put(key, { by: node, fence, words: words(entry.value) }, { fence })
+      tell('done', key, fence)
+    }
+    kv.unlock(key, { fence })
+  } catch (error) {
+    // The others took this member for dead: whoever has the item now finishes it.
+    if (!['locked', 'stale_fence'].includes(error.code)) throw error
+    tell('lost', key, fence)
+    return false
+  }
+  return true
 }
+
+const isFinished = (entry) => entry.type === 'map'
 
 /** Runs of bytes other than space and tab. */
 function words(line) {
-  let count = 0
-  let within = false
-  for (const byte of line) {
-    const blank = byte === 0x20 || byte === 0x09
-    if (!blank && !within) count++
-    within = !blank
-  }
-  return count
+  const text = typeof line === 'string' ? line : line.toString('latin1')
+  return text.split(/[ \t]+/).filter((word) => word !== '').length
 }
 
-const key = (kind, number) => `${kind}:${String(number).padStart(6, '0')}`
-
-function put(kv, lines) {
-  const progress = new Progress('put', lines.length)
-  let tickets = 0
-  for (const [i, line] of lines.entries()) {
-    kv.put(key('line', i), { text: textOf(line) }, { ttl: '1h' })
-    if (i % 4 === 0) {
-      kv.put(key('ticket', i), i, { ttl: 300 })
-      tickets++
-    }
-    progress.at(i + 1)
-  }
-  return tickets
-}
-
-async function work(kv, lines) {
-  const progress = new Progress('work', lines.length)
-  for (const [i, line] of lines.entries()) {
-    await kv.locked(key('line', i), (held) => {
-      const { value } = held.get()
-      held.put({ ...value, words: words(line) }, { keepTtl: true })
-    })
-    progress.at(i + 1)
-  }
-}
-
-async function expire(watch, tickets) {
-  const progress = new Progress('expire', tickets)
-  const counts = { lock: 0, expire: 0 }
-  const count = (event) => {
-    if (event.type === 'lagged') throw new Error('events were lost')
-    if (event.type in counts) counts[event.type]++
-  }
-  while (counts.expire < tickets) {
-    const { value, done } = await watch.next()
-    if (done) throw new Error('the watch has ended')
-    count(value)
-    progress.at(counts.expire)
-  }
-  // Whatever is queued already, so that no lock goes uncounted.
-  for (let event; (event = watch.tryNext()) !== null; ) count(event)
-  return counts
-}
-
-async function run(path) {
+/** Waits until so many live members hold the same, then tells what that is, and what was seen on the way. */
+async function report(kv, watch, members) {
   const started = performance.now()
-  const lines = linesOf(fs.readFileSync(path))
-  const kv = new Registry('demo')
-  const tooLong = new AbortController()
-  let timer
+  let live
+  for (;;) {
+    live = kv.members().filter((member) => member.state === 'live')
+    if (live.length === members && live.every((member) => member.digest === live[0].digest)) break
+    if (performance.now() - started > PATIENCE) {
+      throw new Error(`the members do not agree: ${JSON.stringify(live)}`)
+    }
+    await sleep(20)
+  }
+  for (const { node, incarnation, digest } of live) tell('member', node, incarnation, digest)
+  tell('digest', kv.digest())
+  for (const { key, value } of kv.entries('item:')) tell('item', key, value.by, value.fence, value.words)
+  // Every finished item that arrived here since the start, a second time if there was one.
+  for (let event; (event = watch.tryNext()) !== null; ) {
+    if (event.type === 'lagged') throw new Error('the watch was too slow')
+    if (event.type === 'put' && isFinished(event.entry)) tell('saw', event.key)
+  }
+  tell('end')
+}
+
+async function run(node, path, items, pause, peers) {
+  const kv = await Registry.start('demo', { cluster: 'demo', node, peers, failureTimeout: FAILURE_TIMEOUT })
   try {
-    const watch = kv.watch({ capacity: 1_048_576, signal: tooLong.signal })
-    const tickets = put(kv, lines)
-    await work(kv, lines)
-    const late = new Error(`the tickets did not expire within ${PATIENCE} ms`)
-    timer = setTimeout(() => tooLong.abort(late), PATIENCE)
-    const counts = await expire(watch, tickets)
-    return {
-      language: LANGUAGE,
-      entries: kv.count('line:'),
-      locks: counts.lock,
-      expired: counts.expire,
-      seconds: Math.round(performance.now() - started) / 1000,
-      digest: kv.digest(),
+    await kv.waitSynced(PATIENCE)
+    if (peers.length === 0) load(kv, path, items)
+    const watch = kv.watch('item:', { capacity: 1 << 20 })
+    const own = kv.members().find((member) => member.isSelf)
+    tell('ready', kv.endpoints()[0], own.incarnation)
+    for await (const line of readline.createInterface({ input: process.stdin })) {
+      const [command, members] = line.split(' ')
+      if (command === 'go') await work(kv, node, pause)
+      else if (command === 'report') await report(kv, watch, Number(members))
+      else throw new Error(`what is ${line}?`)
     }
   } finally {
-    clearTimeout(timer)
     await kv.stop()
   }
 }
 
-const [input, ...rest] = process.argv.slice(2)
-if (input === undefined || rest.length > 0) {
-  console.error('usage: demo.mjs INPUT')
+const [node, path, items, pause, ...peers] = process.argv.slice(2)
+if (pause === undefined) {
+  console.error('usage: demo NODE INPUT ITEMS PAUSE_MS [PEER...]')
   process.exitCode = 1
 } else {
   try {
-    console.log(JSON.stringify(await run(input)))
+    await run(node, path, Number(items), Number(pause), peers)
   } catch (error) {
     console.error(`demo: ${error.name}: ${error.message}`)
     process.exitCode = 1

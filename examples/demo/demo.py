@@ -1,117 +1,142 @@
-"""demo INPUT: puts the lines of a file, counts their words under locks, waits for tickets to expire.
+"""demo NODE INPUT ITEMS PAUSE_MS [PEER...]: a member of the demo's cluster. The same program in four languages.
 
-Prints one line of JSON; the progress goes to stderr.
+The first member has no peers and puts the lines of the input as items. Every member claims items with
+lock, counts their words and finishes them with put; what it does it writes to standard output,
+what to do comes from standard input: "go", then "report MEMBERS". At the end of that it leaves.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import minikv
 
-LANGUAGE = "Python"
+# Claims of a member that was killed are free after twice this time.
+FAILURE_TIMEOUT = 0.5
 PATIENCE = 30.0
 
 
-class Progress:
-    """A bar that is rewritten in place, or one line for each phase where nobody looks."""
-
-    def __init__(self, phase: str, total: int) -> None:
-        self.phase, self.total, self.shown = phase, total, -1
-        self.terminal = sys.stderr.isatty()
-        self.at(0)
-
-    def at(self, done: int) -> None:
-        percent = 100 * done // self.total if self.total else 100
-        if percent == self.shown or (not self.terminal and percent < 100):
-            return
-        self.shown = percent
-        bar = "#" * (percent // 5) + "-" * (20 - percent // 5)
-        line = f"{LANGUAGE:6} {self.phase:6} [{bar}] {percent:3}%"
-        end = "\n" if percent == 100 else ""
-        print(f"\r{line}" if self.terminal else line, end=end, file=sys.stderr, flush=True)
+def tell(*words: object) -> None:
+    print(*words, flush=True)
 
 
-def words(line: bytes) -> int:
-    return sum(1 for word in line.replace(b"\t", b" ").split(b" ") if word)
-
-
-def put(kv: minikv.Registry, lines: list[bytes]) -> int:
-    progress = Progress("put", len(lines))
-    tickets = 0
-    for i, line in enumerate(lines):
+def load(kv: minikv.Registry, path: str, items: int) -> None:
+    """Puts the items: each is the line itself until it is finished."""
+    for number, line in enumerate(Path(path).read_bytes().split(b"\n")[:items]):
         text: str | bytes
         try:
             text = line.decode()
         except UnicodeDecodeError:
             text = line
-        kv.put(f"line:{i:06}", {"text": text}, ttl="1h")
-        if i % 4 == 0:
-            kv.put(f"ticket:{i:06}", i, ttl=timedelta(milliseconds=300))
-            tickets += 1
-        progress.at(i + 1)
-    return tickets
+        kv.put(f"item:{number:06}", text)
 
 
-def work(kv: minikv.Registry, lines: list[bytes]) -> None:
-    progress = Progress("work", len(lines))
-    for i, line in enumerate(lines):
-        with kv.locked(f"line:{i:06}") as held:
-            entry = held.get()
-            if entry is None:
-                raise RuntimeError(f"line {i} is gone")
-            held.put({**entry.value, "words": words(line)}, keep_ttl=True)
-        progress.at(i + 1)
+def work(kv: minikv.Registry, node: str, pause: float) -> None:
+    todo = sorted(str(key) for key in kv.keys("item:"))
+    # At first without waiting; what others have claimed then is waited for: they finish it, or die.
+    wait = 0.0
+    while todo:
+        left = []
+        for key in todo:
+            seen = kv.get(key)
+            if seen is None:
+                raise RuntimeError(f"{key} is gone")
+            if is_finished(seen):
+                continue
+            if (seen.lock and not wait) or not settle(kv, node, key, wait, pause):
+                left.append(key)
+        todo, wait = left, FAILURE_TIMEOUT
+    tell("over")
 
 
-def expire(watch: minikv.Watch, tickets: int) -> tuple[int, int]:
-    progress = Progress("expire", tickets)
-    locks = expired = 0
+def settle(kv: minikv.Registry, node: str, key: str, wait: float, pause: float) -> bool:
+    """Finishes an item, unless somebody else has it. False: it has to be looked at again."""
+    try:
+        entry = kv.lock(key, wait=wait)
+    except (minikv.Locked, minikv.Cluster):
+        # Cluster: whoever gives locks died just now, and another takes over.
+        return False
+    if entry is None:
+        raise RuntimeError(f"{key} is gone")
+    fence = entry.fence
+    try:
+        if not is_finished(entry):
+            tell("claim", key, fence)
+            time.sleep(pause)
+            kv.put(key, {"by": node, "fence": fence, "words": words(entry.value)}, fence=fence)
+            tell("done", key, fence)
+        kv.unlock(key, fence=fence)
+    except (minikv.Locked, minikv.StaleFence):
+        # The others took this member for dead: whoever has the item now finishes it.
+        tell("lost", key, fence)
+        return False
+    return True
+
+
+def is_finished(entry: minikv.Entry) -> bool:
+    return entry.type == "map"
+
+
+def words(line: str | bytes) -> int:
+    data = line.encode() if isinstance(line, str) else line
+    return sum(1 for word in data.replace(b"\t", b" ").split(b" ") if word)
+
+
+def report(kv: minikv.Registry, watch: minikv.Watch, members: int) -> None:
+    """Waits until so many live members hold the same, then tells what that is, and what was seen on the way."""
     deadline = time.monotonic() + PATIENCE
-    while expired < tickets:
-        event = watch.next(max(0.0, deadline - time.monotonic()))
-        if event is None or event.type == "lagged":
-            raise RuntimeError("events were lost")
-        locks += event.type == "lock"
-        expired += event.type == "expire"
-        progress.at(expired)
-    # Whatever is queued already, so that no lock goes uncounted.
+    while True:
+        live = [member for member in kv.members() if member.state == "live"]
+        if len(live) == members and len({member.digest for member in live}) == 1:
+            break
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"the members do not agree: {live}")
+        time.sleep(0.02)
+    for member in live:
+        tell("member", member.node, member.incarnation, member.digest)
+    tell("digest", kv.digest())
+    for entry in kv.entries("item:"):
+        item = entry.value
+        tell("item", entry.key, item["by"], item["fence"], item["words"])
+    # Every finished item that arrived here since the start, a second time if there was one.
     while (event := watch.try_next()) is not None:
-        locks += event.type == "lock"
-    return locks, expired
+        if event.type == "lagged":
+            raise RuntimeError("the watch was too slow")
+        if event.type == "put" and event.entry and is_finished(event.entry):
+            tell("saw", event.key)
+    tell("end")
 
 
-def run(path: str) -> dict[str, Any]:
-    started = time.monotonic()
-    lines = Path(path).read_bytes().split(b"\n")
-    if lines[-1] == b"":
-        lines.pop()
-    with minikv.Registry("demo") as kv, kv.watch(capacity=1_048_576) as watch:
-        tickets = put(kv, lines)
-        work(kv, lines)
-        locks, expired = expire(watch, tickets)
-        return {
-            "language": LANGUAGE,
-            "entries": kv.count("line:"),
-            "locks": locks,
-            "expired": expired,
-            "seconds": round(time.monotonic() - started, 3),
-            "digest": kv.digest(),
-        }
+def run(node: str, path: str, items: int, pause: float, peers: list[str]) -> None:
+    with minikv.Registry(
+        "demo", cluster="demo", node=node, peers=peers, failure_timeout=FAILURE_TIMEOUT
+    ) as kv:
+        kv.wait_synced(PATIENCE)
+        if not peers:
+            load(kv, path, items)
+        with kv.watch("item:", capacity=1 << 20) as watch:
+            own = next(member for member in kv.members() if member.is_self)
+            tell("ready", kv.endpoints()[0], own.incarnation)
+            for line in sys.stdin:
+                match line.split():
+                    case ["go"]:
+                        work(kv, node, pause)
+                    case ["report", members]:
+                        report(kv, watch, int(members))
+                    case _:
+                        raise RuntimeError(f"what is {line!r}?")
 
 
 def main() -> int:
-    if len(sys.argv) != 2:
-        print("usage: demo.py INPUT", file=sys.stderr)
+    if len(sys.argv) < 5:
+        print("usage: demo NODE INPUT ITEMS PAUSE_MS [PEER...]", file=sys.stderr)
         return 1
+    node, path, items, pause, *peers = sys.argv[1:]
     try:
-        print(json.dumps(run(sys.argv[1])))
-    except (OSError, RuntimeError, minikv.MinikvError) as error:
+        run(node, path, int(items), float(pause) / 1000, peers)
+    except (OSError, RuntimeError, ValueError, minikv.MinikvError) as error:
         print(f"demo: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0
