@@ -28,7 +28,7 @@ pub(crate) struct Ask {
     /// None: a renewal, of which nobody waits for the outcome.
     outcome: Option<Arc<Outcome>>,
     stage: Stage,
-    /// When each repetition was sent, the last first.
+    /// When each repetition was sent: the first and the last ones.
     sent: Vec<(u64, u64)>,
     attempt: u64,
     /// Answers to repetitions up to this one are not wanted any more.
@@ -166,8 +166,11 @@ impl State {
             Some(other) => {
                 ask.stage = Stage::Sent(other);
                 ask.attempt += 1;
-                ask.sent.insert(0, (ask.attempt, cx.now.mono));
-                ask.sent.truncate(ATTEMPTS);
+                ask.sent.push((ask.attempt, cx.now.mono));
+                if ask.sent.len() > ATTEMPTS {
+                    // The first stays: it is not later than any that is forgotten.
+                    ask.sent.remove(1);
+                }
                 let known = cx.table.known(&ask.key);
                 let lock = known.as_ref().and_then(|record| record.lock());
                 let own = cx.own();
@@ -260,6 +263,7 @@ impl State {
             && let Some(ask) = self.locks.asks.get_mut(&id)
         {
             ask.void = ask.attempt;
+            ask.sent.clear();
             let fence = Some(*fence).filter(|_| !again);
             // At the next tick.
             ask.stage = Stage::Idle;
@@ -278,7 +282,7 @@ impl State {
                     (None, _) => NEVER,
                     (Some(lease), Some((_, at))) => at.saturating_add(lease).min(NEVER - 1),
                     (Some(lease), None) => {
-                        let oldest = sent.last().map_or(0, |(_, at)| *at);
+                        let oldest = sent.first().map_or(0, |(_, at)| *at);
                         oldest.saturating_add(lease).min(NEVER - 1)
                     }
                 };
@@ -334,7 +338,7 @@ impl State {
                         todo.member(from, answer_to(cx, &request.ask, term, answer));
                     }
                     // A lease is counted from the last time it was asked for before it was granted.
-                    _ if request.outcome.is_complete() => {}
+                    _ if request.answer.is_some() || request.outcome.is_complete() => {}
                     _ => request.ask.attempt = request.ask.attempt.max(ask.attempt),
                 }
             }
@@ -647,7 +651,7 @@ impl State {
                 conclude(outcome, Err(Error::new(ErrorKind::Cluster, message)), todo);
                 continue;
             }
-            let last = ask.sent.first().map_or(0, |(_, at)| *at);
+            let last = ask.sent.last().map_or(0, |(_, at)| *at);
             let to = match ask.stage {
                 Stage::Here => continue,
                 Stage::Sent(to) => Some(to),

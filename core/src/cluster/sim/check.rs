@@ -118,7 +118,7 @@ impl World {
             {
                 followed.push((dumped.key.clone(), (fence, grantor)));
             }
-            if compare(at, member, dumped, wall)? {
+            if compare(at, member, dumped, wall, sparse == 1)? {
                 believers.push(dumped.key.clone());
             }
         }
@@ -269,7 +269,8 @@ impl World {
         if !believes(&own, incarnation) {
             return Ok(());
         }
-        let handover = 4 * self.plan.settings.failure_timeout;
+        // What a link carries late is settled late.
+        let handover = 4 * self.plan.settings.failure_timeout + 8 * self.plan.manners.backlog;
         let component = self.sound_component(at, handover);
         let Some(component) = component.filter(|component| component.contains(&at)) else {
             self.checks.doubles.remove(key);
@@ -357,7 +358,13 @@ fn believes(dumped: &Dumped, incarnation: u128) -> bool {
 }
 
 /// Compares what a member has with what it was last seen to have. True: it believes that it holds the lock.
-fn compare(at: usize, member: &mut Running, dumped: &Dumped, wall: u64) -> Result<bool, String> {
+fn compare(
+    at: usize,
+    member: &mut Running,
+    dumped: &Dumped,
+    wall: u64,
+    sees_all: bool,
+) -> Result<bool, String> {
     let name = || String::from_utf8_lossy(&dumped.key);
     let live = dumped.content.is_some();
     let lock = dumped.lock.as_ref().map(rank);
@@ -382,7 +389,8 @@ fn compare(at: usize, member: &mut Running, dumped: &Dumped, wall: u64) -> Resul
     if fell || live && written(dumped.stamp) <= written(seen.floor) && seen.floor.is_some() {
         return Err(format!("Monotone: {} on m{at} was {seen:?}, is {dumped:?}", name()));
     }
-    if !seen.forgotten && lock < seen.lock {
+    // Between two looks a key may have been forgotten and written anew.
+    if !seen.forgotten && lock < seen.lock && (sees_all || lock.is_some()) {
         return Err(format!("Fences: the lock of {} on m{at} was {seen:?}, is {dumped:?}", name()));
     }
     let over = seen.exp <= member.max_wall.max(wall);
