@@ -24,8 +24,7 @@ mod records;
 mod repair;
 pub(crate) mod settings;
 #[cfg(test)]
-// Some of what a history shows is kept and not yet asked for.
-#[allow(dead_code, clippy::large_enum_variant)]
+#[allow(clippy::large_enum_variant)]
 mod sim;
 mod state;
 mod sync;

@@ -290,8 +290,11 @@ impl World {
             let granted_by_other =
                 own.lock.as_ref().is_some_and(|lock| lock.grantor == incarnation);
             let over = |own: &Dumped, theirs: &Dumped| match (&own.lock, &theirs.lock) {
+                // A later coordinator may have renewed it since.
                 (Some(own), Some(theirs)) => {
-                    (own.fence, own.grantor) == (theirs.fence, theirs.grantor) && !theirs.held
+                    (own.fence, own.grantor, own.sequence)
+                        == (theirs.fence, theirs.grantor, theirs.sequence)
+                        && !theirs.held
                 }
                 _ => false,
             };

@@ -12,7 +12,6 @@ use super::scenario::Plan;
 use crate::call_options::WatchOptions;
 use crate::clock::Clock;
 use crate::cluster::Cluster;
-use crate::cluster::link::Lane;
 use crate::options::Options;
 use crate::registry::Registry;
 use crate::registry::core::Core;
@@ -24,7 +23,7 @@ pub(super) const EPOCH: u64 = 1_700_000_000_000_000_000;
 
 /// Something that waits until a frozen machine goes on.
 pub(super) enum Inbox {
-    Message { peer: usize, lane: Lane, bytes: Arc<Vec<u8>> },
+    Message { peer: usize, bytes: Arc<Vec<u8>> },
     LinkUp(u128),
     LinkDown(u128),
 }
@@ -62,7 +61,6 @@ pub(super) struct Running {
     pub link: Arc<SimLink>,
     /// There are outcomes to look at: a flush is due.
     pub rung: Arc<AtomicBool>,
-    pub since: u64,
     /// The latest its wall clock has shown.
     pub max_wall: u64,
     pub flush_at: Option<u64>,
@@ -173,7 +171,6 @@ impl Machine {
             clock,
             link,
             rung,
-            since: now,
             max_wall: self.wall(now),
             flush_at: None,
             sweep_at: u64::MAX,

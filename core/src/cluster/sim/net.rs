@@ -43,10 +43,6 @@ impl SimLink {
         self.open.store(false, Ordering::SeqCst);
         self.sent.lock().clear();
     }
-
-    pub fn is_open(&self) -> bool {
-        self.open.load(Ordering::SeqCst)
-    }
 }
 
 impl Link for SimLink {

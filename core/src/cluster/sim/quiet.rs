@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::check::drain;
 use super::machine::EPOCH;
 use super::ops::{Pending, Waiting};
-use super::rank;
 use super::scenario::Scenario;
 use super::world::{Step, World};
+use super::{MS, rank};
 use crate::call_options::LockOptions;
 use crate::members::MemberState;
 use crate::stamp::Stamp;
@@ -25,6 +25,7 @@ impl World {
         self.until_agreed(longest + 60 * timeout)?;
         self.note(None, "everyone agrees".to_owned());
         self.one_holder_each()?;
+        self.waits_are_over()?;
         self.greatest_stamps()?;
         self.put_everything_down()?;
         self.until_agreed(60 * timeout)?;
@@ -206,6 +207,25 @@ impl World {
                     let key = String::from_utf8_lossy(key);
                     return Err(format!("Maximum: {key} on m{at} has {found:?}, was {stamp:?}"));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// However a wait for a lock ends, it ends.
+    fn waits_are_over(&mut self) -> Step {
+        let now = self.now;
+        let timeout = self.plan.settings.failure_timeout;
+        for at in self.running() {
+            let began = self.machines[at].unsound;
+            let Some(member) = self.machines[at].member.as_ref() else { continue };
+            let late = |waiting: &&Waiting| {
+                let due = waiting.since.max(began).saturating_add(waiting.wait);
+                now > due.saturating_add(member.cluster.patience() + 2 * timeout)
+            };
+            if let Some(waiting) = member.users.waits.iter().find(late) {
+                let (key, since) = (&waiting.key, waiting.since / MS);
+                return Err(format!("Waits: m{at} still waits for {key}, since {since} ms"));
             }
         }
         Ok(())

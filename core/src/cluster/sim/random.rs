@@ -43,12 +43,6 @@ impl Random {
         if all.is_empty() { None } else { all.get(self.index(all.len())) }
     }
 
-    pub fn shuffle<T>(&mut self, all: &mut [T]) {
-        for last in (1..all.len()).rev() {
-            all.swap(last, self.index(last + 1));
-        }
-    }
-
     pub fn wide(&mut self) -> u128 {
         u128::from(self.next()) << 64 | u128::from(self.next())
     }

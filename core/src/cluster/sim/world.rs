@@ -33,7 +33,6 @@ pub(super) enum Event {
         from: usize,
         at: usize,
         start: u64,
-        lane: Lane,
         bytes: Arc<Vec<u8>>,
     },
     LinkUp {
@@ -175,8 +174,8 @@ impl World {
             Event::Tick { at, start } if self.is_start(at, start) => self.tick(at),
             Event::Flush { at, start } if self.is_start(at, start) => self.flush(at),
             Event::Sweep { at, start } if self.is_start(at, start) => self.sweep(at),
-            Event::Arrive { from, at, start, lane, bytes } if self.is_start(at, start) => {
-                self.accept(at, Inbox::Message { peer: from, lane, bytes })
+            Event::Arrive { from, at, start, bytes } if self.is_start(at, start) => {
+                self.accept(at, Inbox::Message { peer: from, bytes })
             }
             Event::LinkUp { at, start, peer } if self.is_start(at, start) => {
                 self.accept(at, Inbox::LinkUp(peer))
@@ -377,7 +376,7 @@ impl World {
         }
         for arrival in arrivals.into_iter().flatten() {
             let bytes = bytes.clone();
-            self.schedule(arrival, Event::Arrive { from, at: to, start, lane, bytes });
+            self.schedule(arrival, Event::Arrive { from, at: to, start, bytes });
         }
     }
 
