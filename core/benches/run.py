@@ -24,6 +24,7 @@ ROWS = [
     ("get-random", "ns", "rust", RUST, "fastest", 0.6),
     ("get-hot", "ns", "rust", RUST, "fastest", 1.0),
     ("get-hot-2", "ns", "rust", RUST, "fastest", 0.5),
+    ("get-many", "ns", "rust", ("loop",), "loop", 0.8),
     ("put-new", "ns", "rust", RUST, "fastest", 1.0),
     ("put-over", "ns", "rust", RUST, "fastest", 1.0),
     ("memory", "bytes", "rust", RUST, "absolute", 136),

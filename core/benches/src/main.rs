@@ -2,6 +2,7 @@
 //!
 //! `compare ROW STORE ENTRIES`: measures one row for one store in this process, so that memory is its own.
 
+mod batches;
 mod expiry;
 mod stores;
 
@@ -116,6 +117,12 @@ fn main() -> Result<(), String> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [row, store, entries] = &arguments[..] else { return Err(usage.into()) };
     let entries = entries.parse().map_err(|_| usage.to_owned())?;
+    if row == "get-many" {
+        let result =
+            batches::get_many(entries, store == "minikv").map_err(|error| error.to_string())?;
+        println!(r#"{{"row": "{row}", "store": "{store}", "value": {result:.1}}}"#);
+        return Ok(());
+    }
     let opened = open(store).ok_or_else(|| format!("unknown store {store}"))?;
     let result =
         measure(row, opened.as_ref(), entries).ok_or_else(|| format!("unknown row {row}"))?;

@@ -1,6 +1,7 @@
 //! The table: shards, hashing and locking. The only place that takes shard locks.
 
 mod access;
+mod batch;
 mod cluster;
 mod expiry;
 pub(crate) mod graves;
