@@ -68,6 +68,25 @@ fn a_lock_is_one_members_at_a_time() {
 }
 
 #[test]
+fn a_sync_under_the_name_of_a_live_member_fails() {
+    let a = member("namesakes", "same", &[]);
+    // Who is stopped does not tell where it was.
+    let peers = a.endpoints().unwrap();
+    let options = || {
+        let options = Options::unnamed().node("same").cluster("namesakes");
+        options.peers(&peers).failure_timeout(Duration::from_millis(300))
+    };
+    assert_eq!(Registry::start(options()).unwrap_err().kind(), minikv::ErrorKind::Cluster);
+    let b = Registry::start_now(options()).unwrap();
+    let refused = b.wait_synced(LONG).unwrap_err();
+    assert_eq!(refused.kind(), minikv::ErrorKind::Cluster);
+    a.stop();
+    let c = Registry::start_now(options().peers(b.endpoints().unwrap())).unwrap();
+    b.stop();
+    c.wait_synced(LONG).unwrap();
+}
+
+#[test]
 fn whoever_has_the_lock_sees_what_was_put_under_the_one_before() {
     const EACH: i64 = 300;
     let a = member("counting", "a", &[]);

@@ -85,7 +85,10 @@ fn a_cut_link_is_told_on_both_sides_and_dialled_again() {
     b.inbox.until_message("again");
     // One that is not is dialled where it said that it listens.
     wire.set(CUT);
-    a.inbox.until("a second end", |seen| (seen.down.len() == 2).then_some(()));
+    // Both, for a member takes one link, and refuses another until it knows that the first is broken.
+    for inbox in [&a.inbox, &b.inbox] {
+        inbox.until("a second end", |seen| (seen.down.len() == 2).then_some(()));
+    }
     a.engine.connect(&b.engine.endpoints());
     a.inbox.until_up(&b, 3);
     b.inbox.until_up(&a, 3);
