@@ -9,14 +9,15 @@ import subprocess
 import sys
 
 import cluster
+import growth
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 OUT = ROOT / "target" / "bench"
 QUICK = bool(os.environ.get("QUICK"))
 ENTRIES = 100_000 if QUICK else 1_000_000
 REPETITIONS = 3 if QUICK else 5
-# Which rows: local, cluster, size.
-GROUPS = os.environ.get("ROWS", "local,cluster,size").split(",")
+# Which rows: local, growth, cluster, size.
+GROUPS = os.environ.get("ROWS", "local,growth,cluster,size").split(",")
 
 RUST = ("dashmap", "papaya", "quick_cache") if QUICK else ("dashmap", "papaya", "quick_cache", "scc", "moka")
 # row, unit, what runs it, peers, how the goal is counted, the goal
@@ -38,8 +39,8 @@ ROWS = [
 ]
 
 
-def measure(row: str, runner: str, store: str) -> float:
-    entries = str(ENTRIES)
+def measure(row: str, runner: str, store: str, size: int = ENTRIES) -> float:
+    entries = str(size)
     rust = str(ROOT / "target/bench-build/release/minikv-bench")
     if runner == "c" and store == "rust":
         runner, row, store = "rust", "get-hot", "minikv"
@@ -159,6 +160,9 @@ def main() -> None:
     rows: list[dict] = []
     if "local" in GROUPS:
         rows += [run_row(*row) for row in ROWS]
+    if "growth" in GROUPS:
+        results["growth"] = growth.measure(lambda row, store, size: measure(row, "rust", store, size), QUICK)
+        growth.plot(results["growth"], OUT)
     if "cluster" in GROUPS:
         program = ROOT / "target/release/minikv-cluster-bench"
         entries = 200_000 if QUICK else 1_000_000

@@ -397,6 +397,27 @@ fn a_stop_releases_everyone_who_waits() {
 }
 
 #[test]
+fn what_is_put_together_is_read_together() {
+    check(|| {
+        let kv = start();
+        let put_all = |kv: &Registry, number: i64| {
+            kv.put_many(keys().into_iter().map(|key| (key, number)), PutOptions::new()).unwrap();
+        };
+        put_all(&kv, 0);
+        let writers: Vec<_> =
+            [1, 2].into_iter().map(|number| spawn(&kv, move |kv| put_all(&kv, number))).collect();
+        let reader = spawn(&kv, |kv| {
+            let entries = kv.get_many(keys()).unwrap();
+            let numbers: Vec<_> =
+                entries.into_iter().map(|entry| entry.unwrap().as_int().unwrap()).collect();
+            assert!(numbers.iter().all(|number| *number == numbers[0]), "{numbers:?}");
+        });
+        join(writers);
+        join([reader]);
+    });
+}
+
+#[test]
 fn a_stop_shows_no_reader_an_emptied_table() {
     check(|| {
         let kv = start();
