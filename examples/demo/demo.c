@@ -81,7 +81,7 @@ static void load(const char *path, long items)
 
 static bool is_finished(const minikv_entry *entry)
 {
-    return minikv_entry_type(entry) == MINIKV_TYPE_MAP;
+    return minikv_entry_type(entry) == MINIKV_MAP;
 }
 
 /* How many runs of bytes other than space and tab there are. */
@@ -189,4 +189,168 @@ static void work(minikv_list_options *all)
     }
     free(keys);
     puts("over");
+}
+
+/* Whether so many live members hold the same. */
+static bool agree(const minikv_member_list *members, size_t wanted)
+{
+    const char *digest = NULL;
+    size_t place, live = 0;
+    for (place = 0; place < minikv_member_list_count(members); place++) {
+        const minikv_member *member = minikv_member_list_at(members, place);
+        const char *its = minikv_member_digest(member);
+        if (minikv_member_state_of(member) != MINIKV_MEMBER_LIVE) {
+            continue;
+        }
+        if (its == NULL || (digest != NULL && strcmp(its, digest) != 0)) {
+            return false;
+        }
+        digest = its;
+        live++;
+    }
+    return live == wanted;
+}
+
+static void tell_members(size_t wanted)
+{
+    minikv_member_list *members = NULL;
+    int waited = 0;
+    size_t place;
+    for (;;) {
+        ok(minikv_members(kv, &members, &err), "members");
+        if (agree(members, wanted)) {
+            break;
+        }
+        if (waited >= PATIENCE_MS) {
+            die("the members do not agree");
+        }
+        minikv_member_list_free(members);
+        sleep_ms(LOOK_MS);
+        waited += LOOK_MS;
+    }
+    for (place = 0; place < minikv_member_list_count(members); place++) {
+        const minikv_member *member = minikv_member_list_at(members, place);
+        minikv_bytes name = minikv_member_node(member);
+        if (minikv_member_state_of(member) == MINIKV_MEMBER_LIVE) {
+            printf("member %.*s %s %s\n", (int)name.len, (const char *)name.ptr, minikv_member_incarnation(member), minikv_member_digest(member));
+        }
+    }
+    minikv_member_list_free(members);
+}
+
+static void tell_items(minikv_list_options *all)
+{
+    minikv_page *page = NULL;
+    size_t place;
+    ok(minikv_entries(kv, all, &page, &err), "entries");
+    for (place = 0; place < minikv_page_count(page); place++) {
+        minikv_bytes key = minikv_page_key(page, place), by;
+        const minikv_value *item = minikv_entry_value(minikv_page_entry(page, place));
+        int64_t fence, counted;
+        if (!minikv_value_as_text(minikv_value_get(item, minikv_str("by")), &by) ||
+            !minikv_value_as_int(minikv_value_get(item, minikv_str("fence")), &fence) ||
+            !minikv_value_as_int(minikv_value_get(item, minikv_str("words")), &counted)) {
+            die("an item is not finished");
+        }
+        printf("item %.*s %.*s %" PRId64 " %" PRId64 "\n", (int)key.len, (const char *)key.ptr, (int)by.len, (const char *)by.ptr, fence, counted);
+    }
+    minikv_page_free(page);
+}
+
+/* Waits until so many live members hold the same, then tells what that is, and what was seen on the way. */
+static void report(minikv_list_options *all, minikv_watch *watch, size_t members)
+{
+    minikv_event *event = NULL;
+    char *digest = NULL;
+    tell_members(members);
+    ok(minikv_digest(kv, &digest, &err), "digest");
+    printf("digest %s\n", digest);
+    minikv_string_free(digest);
+    tell_items(all);
+    /* Every finished item that arrived here since the start, a second time if there was one. */
+    for (;;) {
+        ok(minikv_watch_try_next(watch, &event, &err), "watch");
+        if (event == NULL) {
+            break;
+        }
+        if (minikv_event_type_of(event) == MINIKV_EVENT_LAGGED) {
+            die("the watch was too slow");
+        }
+        if (minikv_event_type_of(event) == MINIKV_EVENT_PUT && is_finished(minikv_event_entry(event))) {
+            minikv_bytes key = minikv_event_key(event);
+            printf("saw %.*s\n", (int)key.len, (const char *)key.ptr);
+        }
+        minikv_event_free(event);
+    }
+    puts("end");
+}
+
+static void start(int peers, char **endpoints)
+{
+    minikv_options *options = minikv_options_new("demo");
+    int place;
+    ok(minikv_options_set_cluster(options, "demo"), "cluster");
+    ok(minikv_options_set_node(options, node), "node");
+    ok(minikv_options_set_failure_timeout_ms(options, FAILURE_TIMEOUT_MS), "failure timeout");
+    for (place = 0; place < peers; place++) {
+        ok(minikv_options_add_peer(options, endpoints[place]), endpoints[place]);
+    }
+    ok(minikv_registry_start(options, &kv, &err), "start");
+    ok(minikv_wait_synced(kv, PATIENCE_MS, &err), "wait until synced");
+    minikv_options_free(options);
+}
+
+static void tell_ready(void)
+{
+    minikv_string_list *endpoints = NULL;
+    minikv_member_list *members = NULL;
+    size_t place = 0;
+    ok(minikv_endpoints(kv, &endpoints, &err), "endpoints");
+    ok(minikv_members(kv, &members, &err), "members");
+    while (place < minikv_member_list_count(members) && !minikv_member_is_self(minikv_member_list_at(members, place))) {
+        place++;
+    }
+    printf("ready %s %s\n", minikv_string_list_at(endpoints, 0), minikv_member_incarnation(minikv_member_list_at(members, place)));
+    minikv_member_list_free(members);
+    minikv_string_list_free(endpoints);
+}
+
+int main(int argc, char **argv)
+{
+    minikv_list_options *all = minikv_list_options_new();
+    minikv_watch_options *items = minikv_watch_options_new();
+    minikv_watch *watch = NULL;
+    char line[64];
+    unsigned long members;
+    if (argc < 5) {
+        fputs("usage: demo NODE INPUT ITEMS PAUSE_MS [PEER...]\n", stderr);
+        return 1;
+    }
+    setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+    node = argv[1];
+    pause_ms = strtod(argv[4], NULL);
+    start(argc - 5, argv + 5);
+    if (argc == 5) {
+        load(argv[2], strtol(argv[3], NULL, 10));
+    }
+    ok(minikv_list_options_set_prefix(all, minikv_str("item:")), "prefix");
+    ok(minikv_watch_options_set_prefix(items, minikv_str("item:")), "prefix");
+    ok(minikv_watch_options_set_capacity(items, CAPACITY), "capacity");
+    ok(minikv_watch_open(kv, items, &watch, &err), "watch");
+    tell_ready();
+    while (fgets(line, sizeof line, stdin) != NULL) {
+        if (strcmp(line, "go\n") == 0) {
+            work(all);
+        } else if (sscanf(line, "report %lu", &members) == 1) {
+            report(all, watch, members);
+        } else {
+            die(line);
+        }
+    }
+    minikv_watch_free(watch);
+    minikv_watch_options_free(items);
+    minikv_list_options_free(all);
+    minikv_registry_stop(kv);
+    minikv_registry_free(kv);
+    return 0;
 }
