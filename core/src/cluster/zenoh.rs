@@ -215,7 +215,6 @@ impl Link for Engine {
         }
         let live = self.live.read();
         let Some(live) = live.as_ref() else { return };
-        // Those of one member one after the other: it takes one link.
         let mut tasks: HashMap<Option<u128>, Vec<Endpoint>> = HashMap::new();
         for text in endpoints {
             let Ok(endpoint) = Endpoint::parse("endpoint", text) else { continue };
@@ -234,13 +233,7 @@ impl Link for Engine {
             };
             for group in groups {
                 let dialler = live.dialler(&self.shared);
-                live.spawn(async move {
-                    for endpoint in group {
-                        if member.is_none_or(|member| !dialler.shared.is_linked(member)) {
-                            dialler.dial(&endpoint).await;
-                        }
-                    }
-                });
+                live.spawn(async move { dialler.seek(member, &group).await });
             }
         }
     }

@@ -1,4 +1,4 @@
-"""Runs the cases with real processes; the last line counts them. Words: only cases whose names contain one."""
+"""Runs the cases with real processes; the last line counts them. Words: only cases whose titles contain one."""
 
 import signal
 import sys
@@ -19,14 +19,18 @@ def where(error):
     return ", ".join(f"{line.name} {line.lineno}" for line in lines if "members.py" not in line.filename)
 
 
+def title(part, case):
+    return f"{part.__name__}: {case.__name__.replace('_', ' ')}"
+
+
 def main(words):
     passed, failed = 0, []
     print("languages:", *LANGUAGES)
     for part in (races, endings, joins, networks, chaos):
-        cases = [case for case in part.CASES if not words or any(word in case.__name__ for word in words)]
+        cases = [case for case in part.CASES if not words or any(word in title(part, case) for word in words)]
         hindrance = part.hindrance() if cases and hasattr(part, "hindrance") else None
         for case in cases:
-            name = f"{part.__name__}: {case.__name__.replace('_', ' ')}"
+            name = title(part, case)
             if hindrance:
                 print(f"not run: {name}: {hindrance}", flush=True)
                 continue

@@ -19,6 +19,9 @@ use crate::endpoint::Endpoint;
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LAST_WAIT: Duration = Duration::from_secs(1);
+/// Before each try to reach a member that was asked for.
+const TRIES: [Duration; 3] =
+    [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(400)];
 /// After so many dials in a row that led to nothing it is looked whether anybody is there.
 const SUSPICIOUS: u32 = 3;
 
@@ -56,8 +59,29 @@ pub(super) async fn keep_dialling(dialler: Dialler, peer: Endpoint, inbound: Arc
 }
 
 impl Dialler {
+    /// Dials whoever is at these endpoints; all of them are this member's, if it is known.
+    ///
+    /// More than once: the engine tells that a link is broken a moment before it takes another one with
+    /// the same member, here and over there, and refuses what comes in between.
+    pub async fn seek(&self, member: Option<u128>, endpoints: &[Endpoint]) {
+        for wait in TRIES {
+            tokio::time::sleep(wait).await;
+            let mut reached = false;
+            // One after the other: a member takes one link.
+            for endpoint in endpoints {
+                if member.is_some_and(|member| self.shared.is_linked(member)) {
+                    return;
+                }
+                reached |= self.dial(endpoint).await;
+            }
+            if reached {
+                return;
+            }
+        }
+    }
+
     /// Dials whoever is there, unless it is linked already, or is this member itself. Whether it is.
-    pub async fn dial(&self, endpoint: &Endpoint) -> bool {
+    async fn dial(&self, endpoint: &Endpoint) -> bool {
         let addresses = resolve(endpoint).await;
         let own = self.shared.own_addresses.get();
         if own.is_some_and(|own| addresses.iter().any(|address| own.contains(address)))

@@ -85,7 +85,7 @@ fn a_cut_link_is_told_on_both_sides_and_dialled_again() {
     b.inbox.until_message("again");
     // One that is not is dialled where it said that it listens.
     wire.set(CUT);
-    // Both, for a member takes one link, and refuses another until it knows that the first is broken.
+    // Both: until a member knows that a link is broken, it takes no other.
     for inbox in [&a.inbox, &b.inbox] {
         inbox.until("a second end", |seen| (seen.down.len() == 2).then_some(()));
     }
