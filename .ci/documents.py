@@ -61,7 +61,7 @@ def main() -> int:
     run("tour in Rust", *cargo)
     run("tour in Python", python, "examples/tour.py")
     run("tour in Node", "node", "examples/tour.mjs")
-    run("demo", "sh", "examples/demo/run.sh")
+    run("demo", "sh", "examples/demo/run.sh", "--items", "400", "--seconds", "3")
     print(f"Documents: {passed} passed, {failed} failed")
     return 0 if passed and not failed else 1
 

@@ -116,7 +116,7 @@ async function run(node, path, items, pause, peers) {
   try {
     await kv.waitSynced(PATIENCE)
     if (peers.length === 0) load(kv, path, items)
-    const watch = kv.watch('item:', { capacity: 1 << 20 })
+    const watch = kv.watch({ prefix: 'item:', capacity: 1 << 20 })
     const own = kv.members().find((member) => member.isSelf)
     tell('ready', kv.endpoints()[0], own.incarnation)
     for await (const line of readline.createInterface({ input: process.stdin })) {
@@ -126,6 +126,8 @@ async function run(node, path, items, pause, peers) {
       else throw new Error(`what is ${line}?`)
     }
   } finally {
+    // Else the pipe keeps a process alive that has failed.
+    process.stdin.destroy()
     await kv.stop()
   }
 }

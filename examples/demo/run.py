@@ -46,7 +46,7 @@ class Member:
         self.claimed = self.lost = 0
         self.done: list[tuple[str, int]] = []
         self.told: dict[str, list[list[str]]] = collections.defaultdict(list)
-        self.rest = b""
+        self.rest: dict[int, bytes] = collections.defaultdict(bytes)
         # A group of its own: Ctrl-C reaches the driver alone, which ends its members.
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
@@ -122,7 +122,7 @@ def bar(done: int, total: int) -> str:
 
 class Demo:
     def __init__(self, path: str, lines: list[bytes], seconds: float) -> None:
-        self.path, self.lines = path, lines
+        self.path, self.lines, self.seconds = path, lines, seconds
         self.pause = seconds * 1000 * len(LANGUAGES) / max(len(lines), 1)
         self.members: list[Member] = []
         self.view = View(len(lines))
@@ -161,17 +161,16 @@ class Demo:
             data = os.read(key.fd, 1 << 16)
             if not data:
                 self.selector.unregister(key.fileobj)
-            elif key.fileobj is member.process.stdout:
-                *lines, member.rest = (member.rest + data).split(b"\n")
-                for line in lines:
+            *lines, member.rest[key.fd] = (member.rest[key.fd] + data).split(b"\n")
+            for line in lines:
+                if key.fileobj is member.process.stdout:
                     member.hear(line.decode())
-            else:
-                for text in data.decode(errors="replace").splitlines():
-                    self.view.note(f"{member.name}: {text}")
+                else:
+                    self.view.note(f"{member.name}: {line.decode(errors='replace')}")
         self.view.show(self.members)
 
     def until(self, what: str, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + PATIENCE + 2 * len(self.lines) * self.pause / 1000
+        deadline = time.monotonic() + PATIENCE + 2 * self.seconds
         while not condition():
             for member in self.live():
                 if member.process.poll() is not None and member.state != "has reported":
@@ -310,11 +309,27 @@ def check(demo: Demo) -> int:
     return failed
 
 
+def count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of items")
+    return int(text)
+
+
+def duration(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds <= 3600:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds from 0 to 3600")
+    return seconds
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Members in four languages share the lines of a file as items.")
     parser.add_argument("input", nargs="?", default="", help="a file; default: the time zone rules")
-    parser.add_argument("--items", type=int, default=5000, help="how many of its lines at most; default 5000")
-    parser.add_argument("--seconds", type=float, default=12, help="how long the work takes about; default 12")
+    parser.add_argument("--items", type=count, default=5000, help="how many of its lines at most; default 5000")
+    parser.add_argument("--seconds", type=duration, default=12, help="how long the work takes about; default 12")
     parser.add_argument("--kill", choices=LANGUAGES, default="c", help="who is killed; default c, which gives the locks")
     return parser.parse_args()
 
