@@ -7,7 +7,7 @@ DESTDIR ?=
 .PHONY: help demo test conformance bench lint check-memory fuzz sim install clean
 
 help:
-	@echo "make demo [INPUT=file]    the same job in four languages, compared"
+	@echo "make demo [INPUT=file]    a cluster of four languages works off one list"
 	@echo "make test                 every test in every language"
 	@echo "make conformance          the shared vectors (MINIKV_VECTORS=folder for others)"
 	@echo "make bench [QUICK=1]      speed and memory beside other libraries"
