@@ -31,8 +31,8 @@ def locks_tried_once(cluster):
         b = cluster.member(languages[1], f"b{number}", [a])
         prefix = f"try{number}:"
         made([a, b], prefix, LOCKS)
-        # A pause after each lock that was got, so that neither is through before the other begins.
-        races = [lambda m=m: m.call("race", prefix, LOCKS, keep=1, hold=500, owner="same") for m in (a, b)]
+        # A pause after each lock that was got, longer than asking takes, so that neither leaves the other behind.
+        races = [lambda m=m: m.call("race", prefix, LOCKS, keep=1, hold=3000, owner="same") for m in (a, b)]
         got = in_parallel(*races)
         names = [{key for key, *_ in one} for one in got]
         twice = names[0] & names[1]
