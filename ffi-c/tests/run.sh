@@ -97,11 +97,10 @@ if [ -z "${RUN:-}${CFLAGS:-}" ]; then
     # shellcheck disable=SC2086
     if ${CC:-cc} -std=c99 $flags "$root/examples/tour.c" -o tour "$LIBRARY" $libs && ./tour > tour.out
     then count "examples/tour.c" 0; else count "examples/tour.c" 1; fi
-    printf 'one two\n\n  three\tfour five\n\377\n' > input
+    # make demo runs it, with the other languages; here it says what it wants.
     # shellcheck disable=SC2086
-    if ${CC:-cc} -std=c99 $flags "$root/examples/demo/demo.c" -o demo "$LIBRARY" $libs && ./demo input > demo.out 2> demo.err \
-        && grep -q '"language": "C", "entries": 4, "locks": 4, "expired": 1,' demo.out
-    then count "examples/demo/demo.c" 0; else cat demo.out demo.err; count "examples/demo/demo.c" 1; fi
+    if ${CC:-cc} -std=c99 $flags "$root/examples/demo/demo.c" -o demo "$LIBRARY" $libs && ! ./demo 2> demo.err && grep -q '^usage: demo' demo.err
+    then count "examples/demo/demo.c" 0; else cat demo.err; count "examples/demo/demo.c" 1; fi
 fi
 echo "C: $passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -43,23 +43,10 @@ test('the tour runs', () => {
   assert.ok(fs.readFileSync(tour, 'utf8').split('\n').length <= 61)
 })
 
-test('the demo counts what it did, and says why it cannot', (t) => {
+// make demo runs it, with the other languages.
+test('the demo says what it wants', () => {
   const demo = path.join(folder, '../examples/demo/demo.mjs')
-  fs.mkdirSync(path.join(folder, 'dist'), { recursive: true })
-  const input = path.join(fs.mkdtempSync(path.join(folder, 'dist/demo-')), 'input')
-  t.after(() => fs.rmSync(path.dirname(input), { recursive: true }))
-  fs.writeFileSync(input, Buffer.concat([Buffer.from('a b\n\n\tc  d\te \n'), Buffer.from([0xff, 0x20, 0x61])]))
-  const { status, stdout, stderr } = spawnSync(process.execPath, [demo, input], { encoding: 'utf8' })
-  assert.equal(status, 0, stderr)
-  const result = JSON.parse(stdout)
-  assert.deepStrictEqual(
-    [result.language, result.entries, result.locks, result.expired, typeof result.seconds],
-    ['Node', 4, 4, 1, 'number'],
-  )
-  assert.equal(stdout.split('\n').length, 2)
-  assert.equal(stderr.trim().split('\n').length, 3, stderr)
-  const wrong = spawnSync(process.execPath, [demo, path.join(folder, 'nothing')], { encoding: 'utf8' })
-  assert.equal(wrong.status, 1)
-  assert.match(wrong.stderr, /nothing/)
-  assert.equal(spawnSync(process.execPath, [demo], { encoding: 'utf8' }).status, 1)
+  const { status, stderr } = spawnSync(process.execPath, [demo], { encoding: 'utf8' })
+  assert.equal(status, 1)
+  assert.match(stderr, /^usage: demo/)
 })

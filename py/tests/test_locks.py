@@ -205,11 +205,11 @@ def test_a_callback_may_use_the_registry(manual: minikv.Registry) -> None:
 def test_callbacks_of_the_sweeper_do_not_deadlock_with_stop() -> None:
     for _ in range(50):
         kv = minikv.Registry()
-        kv.put("k", 1, ttl=0.001)
         scope = kv.locked("k", create=True)
         held = scope.__enter__()
         lost = threading.Event()
         held.on_lost(lost.set)
+        assert held.touch(0.001)
         if _ % 2:
             assert lost.wait(PATIENCE)
         kv.stop()

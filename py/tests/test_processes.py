@@ -277,7 +277,8 @@ def test_a_thousand_starts_and_stops_leak_nothing() -> None:
     memory = status("VmRSS")
     for _ in range(1000):
         cycle()
-    assert status("Threads") <= threads and len(os.listdir("/proc/self/fd")) <= files
+    # A leak would be one of each cycle; what earlier tests have left may come and go.
+    assert status("Threads") < threads + 100 and len(os.listdir("/proc/self/fd")) < files + 100
     # 20 MB of values went through; a leak of one in ten would show.
     assert status("VmRSS") - memory < 4_000, "kB"
 
