@@ -308,7 +308,11 @@ def converged(members, prefix="", roots=True):
     except Failed:
         raise Failed("the tables never become equal: " + differences(members, prefix)) from None
     # Equal digests, and still one could differ in what they leave out: who has it, since when, which lock.
-    until(lambda: differences(members, prefix), lambda: not differences(members, prefix), timeout=20)
+    until(
+        lambda: f"{differences(members, prefix)}; {[sorted(live(member)) for member in members]}",
+        lambda: not differences(members, prefix),
+        timeout=LONG,
+    )
 
 
 def shown_roots(member, members):

@@ -31,8 +31,9 @@ def main(words):
         hindrance = part.hindrance() if cases and hasattr(part, "hindrance") else None
         for case in cases:
             name = title(part, case)
-            if hindrance:
-                print(f"not run: {name}: {hindrance}", flush=True)
+            reason = hindrance or getattr(case, "hindrance", lambda: None)()
+            if reason:
+                print(f"not run: {name}: {reason}", flush=True)
                 continue
             started = time.monotonic()
             try:
