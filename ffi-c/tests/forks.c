@@ -1,11 +1,9 @@
 /* What a forked child may do with its parent's handles, and with its own. */
 #define _POSIX_C_SOURCE 200809L
+#include "children.h"
 #include "test.h"
 
 #include <pthread.h>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 enum { FORKS = 40 };
 
@@ -40,8 +38,9 @@ static void *keep_busy(void *argument)
 }
 
 /* In the child: 0 if all is well, else the number of what is not. */
-static int in_child(parent *parent)
+static int in_child(void *given)
 {
+    parent *parent = given;
     minikv_options *options = minikv_options_new("forks");
     minikv_registry *own = NULL;
     minikv_entry *entry = NULL;
@@ -96,27 +95,11 @@ static bool a_child_is_told_and_can_start_its_own(void)
     OK(minikv_lock_start(parent.kv, minikv_str("k"), wait, &parent.pending, &err));
     CHECK(pthread_create(&busy, NULL, keep_busy, &parent) == 0);
     for (round = 0; round < FORKS; round++) {
-        unsigned char told = 255;
-        int status = -1, ends[2];
-        pid_t child;
-        CHECK(pipe(ends) == 0);
-        child = fork();
-        CHECK(child >= 0);
-        if (child == 0) {
-            told = (unsigned char)in_child(&parent);
-            if (write(ends[1], &told, 1) == 1) {
-                /* Not by an exit: what it has inherited and cannot free would be taken for leaks. */
-                kill(getpid(), SIGKILL);
-            }
-            _exit(1);
-        }
-        close(ends[1]);
-        if (read(ends[0], &told, 1) != 1 || told != 0) {
+        int told = asked_in_child(in_child, &parent);
+        if (told != 0) {
             printf("    child %d: step %d is not as it should be (255: it died)\n", round, told);
             CHECK(told == 0);
         }
-        close(ends[0]);
-        CHECK(waitpid(child, &status, 0) == child);
     }
     /* The parent has not noticed. */
     OK(minikv_guard_check(parent.guard, &err));

@@ -1,6 +1,7 @@
 /* Members of clusters in several processes: racing, killed, and forked. */
 #define _POSIX_C_SOURCE 200809L
 #define _DEFAULT_SOURCE
+#include "children.h"
 #include "members.h"
 
 #include <fcntl.h>
@@ -340,8 +341,9 @@ typedef struct {
 } parent;
 
 /* In the child: 0 if all is well, else the number of what is not. */
-static int in_child(parent *parent)
+static int in_child(void *given)
 {
+    parent *parent = given;
     minikv_error *err = NULL;
     minikv_options *options = member_options("forks", "child", NULL);
     minikv_registry *own = NULL;
@@ -408,27 +410,11 @@ static bool a_forked_child_is_told_and_the_cluster_does_not_notice(void)
     OK(minikv_sync_start(parent.kv, &parent.pending, &err));
     OK(minikv_members(parent.kv, &parent.members, &err));
     for (round = 0; round < 10; round++) {
-        unsigned char told = 255;
-        int status = -1, ends[2];
-        pid_t child;
-        CHECK(pipe(ends) == 0);
-        child = fork();
-        CHECK(child >= 0);
-        if (child == 0) {
-            told = (unsigned char)in_child(&parent);
-            if (write(ends[1], &told, 1) == 1) {
-                /* Not by an exit: what it has inherited and cannot free would be taken for leaks. */
-                kill(getpid(), SIGKILL);
-            }
-            _exit(1);
-        }
-        close(ends[1]);
-        if (read(ends[0], &told, 1) != 1 || told != 0) {
+        int told = asked_in_child(in_child, &parent);
+        if (told != 0) {
             printf("    child %d: step %d is not as it should be (255: it died)\n", round, told);
             CHECK(told == 0);
         }
-        close(ends[0]);
-        CHECK(waitpid(child, &status, 0) == child);
     }
     OK(minikv_guard_check(parent.guard, &err));
     OK(minikv_guard_put_int(parent.guard, 6, NULL, NULL, &err));
