@@ -71,7 +71,7 @@ impl Cluster {
                 state.on_repair_list(cx, (from, round), list, &buckets, todo);
             }),
             Body::RepairRecords { round, list, last, wants, records } => {
-                let news = if self.is_too_old(header) { 0 } else { self.apply(records)? };
+                let news = self.apply_unless_old(header, records)?;
                 self.with_state(|state, cx, todo| {
                     state.on_repair_records(cx, (from, round), (list, last), &wants, news, todo);
                 });
@@ -86,16 +86,12 @@ impl Cluster {
                 });
             }
             Body::LockAsk { ask, records } => {
-                if !self.is_too_old(header) {
-                    self.apply(records)?;
-                }
+                self.apply_unless_old(header, records)?;
                 self.with_state(|state, cx, todo| state.on_lock_ask(cx, from, ask, todo));
             }
             Body::LockAnswer { id, attempt, term, answer, records } => {
                 // Whoever has the lock has what was put under the one before it.
-                if !self.is_too_old(header) {
-                    self.apply(records)?;
-                }
+                self.apply_unless_old(header, records)?;
                 self.with_state(|state, cx, todo| {
                     state.on_lock_answer(cx, from, id, (attempt, term), answer, todo);
                 });
@@ -116,6 +112,11 @@ impl Cluster {
         let own = self.table.clock.wall() as i64;
         let age = own.saturating_sub(header.wall as i64).saturating_add(offset);
         age > self.settings.max_message_age as i64
+    }
+
+    /// As [`apply`](Cluster::apply); none of them is news if they have been on their way for too long.
+    fn apply_unless_old(&self, header: Header, records: Records<'_>) -> Read<u64> {
+        if self.is_too_old(header) { Ok(0) } else { self.apply(records) }
     }
 
     /// Takes the records over into the table. Returns how many were news.

@@ -311,7 +311,7 @@ def converged(members, prefix="", roots=True):
     until(
         lambda: f"{differences(members, prefix)}; {[sorted(live(member)) for member in members]}",
         lambda: not differences(members, prefix),
-        timeout=LONG,
+        timeout=20,
     )
 
 
