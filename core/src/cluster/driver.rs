@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use super::link::{Inbound, Lane, Link};
+use super::link::{Dial, Inbound, Lane, Link};
 use super::settings::Settings;
 use super::zenoh::{Engine, EngineConfig};
 use super::{Cluster, Flushed, log};
@@ -223,9 +223,9 @@ impl Link for Outgoing {
         self.push(Some(to), lane, bytes);
     }
 
-    fn connect(&self, endpoints: &[String]) {
+    fn connect(&self, dial: &Dial) {
         if let Some(engine) = self.engine.get() {
-            engine.connect(endpoints);
+            engine.connect(dial);
         }
     }
 

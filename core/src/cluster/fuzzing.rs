@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::link::{Lane, Link};
+use super::link::{Dial, Lane, Link};
 use super::settings::Settings;
 use crate::clock::Clock;
 use crate::options::Options;
@@ -17,7 +17,7 @@ struct Nowhere;
 impl Link for Nowhere {
     fn broadcast(&self, _: Lane, _: Vec<u8>) {}
     fn send(&self, _: u128, _: Lane, _: Vec<u8>) {}
-    fn connect(&self, _: &[String]) {}
+    fn connect(&self, _: &Dial) {}
     fn endpoints(&self) -> Vec<String> {
         Vec::new()
     }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::Cluster;
 use super::bytes::Read;
+use super::messages::{Body, Header};
 use super::records::Records;
 use super::sync::Part;
-use super::wire::{self, Body, Header};
+use super::wire;
 use crate::lock::NEVER;
 use crate::member::Member;
 use crate::sync::atomic::Ordering;

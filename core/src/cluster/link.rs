@@ -8,14 +8,23 @@ pub(crate) trait Link: Send + Sync {
     /// To one member, by its incarnation. Lost if it is not linked.
     fn send(&self, to: u128, lane: Lane, bytes: Vec<u8>);
 
-    /// Dials these endpoints (again); returns at once.
-    fn connect(&self, endpoints: &[String]);
+    /// Dials a member (again); returns at once.
+    fn connect(&self, dial: &Dial);
 
     /// Where this member can be dialled.
     fn endpoints(&self) -> Vec<String>;
 
     /// Leaves: closes links, ends threads. Idempotent.
     fn close(&self);
+}
+
+/// A member that should be there, and where it said that it listens.
+#[derive(Clone, Debug)]
+pub(crate) struct Dial {
+    pub member: u128,
+    pub endpoints: Vec<String>,
+    /// It has been silent for so long that a link with it that still stands is of no use, and is made anew.
+    pub anew: bool,
 }
 
 /// Messages of one lane arrive in the order in which they were sent; those of two lanes may overtake each other.

@@ -15,6 +15,7 @@ pub(crate) mod link;
 mod locks;
 #[cfg(feature = "cluster")]
 pub(crate) mod log;
+mod messages;
 mod names;
 mod parked;
 mod peers;
@@ -162,8 +163,8 @@ impl Cluster {
                 None => self.link.broadcast(lane, bytes),
             }
         }
-        for endpoints in &todo.dials {
-            self.link.connect(endpoints);
+        for dial in &todo.dials {
+            self.link.connect(dial);
         }
         if let Some(admitted) = todo.admitted {
             let result = if admitted { Ok(()) } else { Err(self.namesake_error()) };

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use super::link::Dial;
+use super::messages::{Header, Heartbeat, Term};
 use super::state::{Admission, Cx, State, Todo};
-use super::wire::{Header, Heartbeat, Term};
 use crate::member::Member;
 use crate::members::MemberState;
 use crate::sync::atomic::Ordering;
@@ -102,6 +103,11 @@ impl Peer {
             Peer { synced: true, .. } => MemberState::Live,
             _ => MemberState::Joining,
         }
+    }
+
+    /// For how long it is not known to have heard this member.
+    fn deaf(&self, now: u64) -> u64 {
+        now.saturating_sub(self.echoed_at.max(self.first_heard))
     }
 
     /// Both tables are equal now.
@@ -276,7 +282,7 @@ impl State {
             }
             Some(tried) if now.saturating_sub(*tried) >= pause => {
                 *tried = now;
-                todo.dials.push(endpoints);
+                todo.dials.push(Dial { member, endpoints, anew: true });
             }
             Some(_) => {}
         }
@@ -322,8 +328,8 @@ impl State {
         let mut changed = false;
         for peer in self.peers.all.values_mut() {
             let silent = now.saturating_sub(peer.heard_at);
-            let deaf = now.saturating_sub(peer.echoed_at.max(peer.first_heard));
-            let live = !peer.left && !peer.unlinked && silent <= timeout && deaf <= 2 * timeout;
+            let live =
+                !peer.left && !peer.unlinked && silent <= timeout && peer.deaf(now) <= 2 * timeout;
             if live != peer.live {
                 peer.live = live;
                 changed = true;
@@ -484,7 +490,7 @@ impl State {
     /// Dials again who should be there, and forgets who has been away for too long.
     pub fn look_after_links(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
         let now = cx.now.mono;
-        let remember = cx.settings.remember;
+        let (timeout, remember) = (cx.settings.failure_timeout, cx.settings.remember);
         let Peers { all, agreed, .. } = &mut self.peers;
         all.retain(|member, peer| {
             let stays = peer.live || now.saturating_sub(peer.heard_at) <= remember;
@@ -499,10 +505,15 @@ impl State {
             oldest.map(|member| agreed.remove(&member));
         }
         for peer in self.peers.all.values_mut().filter(|peer| !peer.live && !peer.left) {
-            let pause = cx.settings.failure_timeout.max((now.saturating_sub(peer.heard_at)) / 8);
-            if now.saturating_sub(peer.dialled_at) >= pause {
+            let silent = now.saturating_sub(peer.heard_at);
+            if now.saturating_sub(peer.dialled_at) >= timeout.max(silent / 8) {
                 peer.dialled_at = now;
-                todo.dials.push(peer.endpoints.clone());
+                todo.dials.push(Dial {
+                    member: peer.member.incarnation,
+                    endpoints: peer.endpoints.clone(),
+                    // A link that is merely slow gets time to bring what is on it.
+                    anew: silent > 2 * timeout || peer.deaf(now) > 3 * timeout,
+                });
             }
         }
     }

@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use super::messages::{Buckets, GROUPS};
 use super::peers::Peer;
 use super::records::Batch;
 use super::state::{Cx, State, Todo};
 use super::sync::PART_BYTES;
-use super::wire::{Buckets, GROUPS};
 use crate::record::Record;
 use crate::table::replication::{BUCKETS, bucket_of, key_hash, record_hash};
 

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use super::link::{Lane, Link};
+use super::link::{Dial, Lane, Link};
 use super::locks::Locks;
+use super::messages::Header;
 use super::names::Names;
 use super::peers::Peers;
 use super::settings::Settings;
 use super::sync::Sync;
-use super::wire::{Header, Writer};
+use super::wire::Writer;
 use crate::clock::Now;
 use crate::sync::atomic::AtomicU64;
 use crate::table::Table;
@@ -56,7 +57,7 @@ pub(crate) struct Todo {
     pub events: Vec<Event>,
     /// To one member, or to all.
     pub messages: Vec<(Option<u128>, Lane, Vec<u8>)>,
-    pub dials: Vec<Vec<String>>,
+    pub dials: Vec<Dial>,
     pub synced: bool,
     /// Whether this member was let in under its name.
     pub admitted: Option<bool>,

@@ -9,6 +9,7 @@ mod dial;
 #[cfg(target_os = "linux")]
 mod linger;
 mod settings;
+mod transports;
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use ::zenoh::Wait;
 use ::zenoh::config::{Config, Locator};
-use ::zenoh::internal::runtime::{Runtime, RuntimeBuilder, ZRuntime};
+use ::zenoh::internal::runtime::{DynamicRuntime, Runtime, RuntimeBuilder, ZRuntime};
 use ::zenoh::liveliness::LivelinessToken;
 use ::zenoh::pubsub::Publisher;
 use ::zenoh::qos::{CongestionControl, Priority, Reliability};
@@ -27,8 +28,9 @@ use ::zenoh::sample::{Locality, SampleKind};
 use ::zenoh::session::Session;
 
 use self::dial::{Dialler, keep_dialling};
+use self::transports::Transports;
 use super::address::{from_locator, is_beyond_loopback};
-use super::link::{Inbound, Lane, Link};
+use super::link::{Dial, Inbound, Lane, Link};
 use super::log;
 use super::preflight;
 use super::tls;
@@ -82,6 +84,8 @@ struct Shared {
     prefix: String,
     own: u128,
     tls: bool,
+    failure_timeout: Duration,
+    transports: Arc<Transports>,
     known: Mutex<HashMap<u128, Known>>,
     /// Whose link broke since the last message was sent.
     gone: Mutex<Vec<u128>>,
@@ -141,6 +145,8 @@ impl Engine {
             prefix: format!("{PREFIX}/{cluster:032x}"),
             own: config.incarnation,
             tls: pem.is_some(),
+            failure_timeout: config.failure_timeout,
+            transports: Arc::default(),
             known: Mutex::default(),
             gone: Mutex::default(),
             dialling: Mutex::default(),
@@ -209,33 +215,13 @@ impl Link for Engine {
         }
     }
 
-    fn connect(&self, endpoints: &[String]) {
+    fn connect(&self, dial: &Dial) {
         if self.is_over() {
             return;
         }
         let live = self.live.read();
         let Some(live) = live.as_ref() else { return };
-        let mut tasks: HashMap<Option<u128>, Vec<Endpoint>> = HashMap::new();
-        for text in endpoints {
-            let Ok(endpoint) = Endpoint::parse("endpoint", text) else { continue };
-            match self.shared.who_is_at(text) {
-                Some((_, true)) => {}
-                Some((incarnation, false)) => {
-                    tasks.entry(Some(incarnation)).or_default().push(endpoint);
-                }
-                None => tasks.entry(None).or_default().push(endpoint),
-            }
-        }
-        for (member, endpoints) in tasks {
-            let groups = match member {
-                Some(_) => vec![endpoints],
-                None => endpoints.into_iter().map(|endpoint| vec![endpoint]).collect(),
-            };
-            for group in groups {
-                let dialler = live.dialler(&self.shared);
-                live.spawn(async move { dialler.seek(member, &group).await });
-            }
-        }
+        live.spawn(live.dialler(&self.shared).seek(dial.clone()));
     }
 
     fn endpoints(&self) -> Vec<String> {
@@ -436,7 +422,9 @@ async fn declare(
     shared: Arc<Shared>,
     inbound: Arc<dyn Inbound>,
 ) -> ::zenoh::Result<(Live, Vec<String>)> {
-    let session = ::zenoh::session::init(runtime.clone().into()).await?;
+    let dynamic = DynamicRuntime::from(runtime.clone());
+    dynamic.new_handler(shared.transports.clone());
+    let session = ::zenoh::session::init(dynamic).await?;
     for key in [format!("{}/all", shared.prefix), shared.key_to(shared.own)] {
         let inbound = inbound.clone();
         session

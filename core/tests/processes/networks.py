@@ -288,15 +288,6 @@ def slow_links_converge(cluster, net):
     converged(members)
 
 
-def only_when_asked():
-    if os.environ.get("MINIKV_SLOW_LINKS"):
-        return None
-    return "two members may lose sight of each other for good, once in ten runs or so; MINIKV_SLOW_LINKS=1 runs it"
-
-
-slow_links_converge.hindrance = only_when_asked
-
-
 @networked
 def joining_during_a_cut(cluster, net):
     """Who joins one side of a cut has that side's entries, and all after the cut."""

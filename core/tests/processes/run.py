@@ -31,9 +31,8 @@ def main(words):
         hindrance = part.hindrance() if cases and hasattr(part, "hindrance") else None
         for case in cases:
             name = title(part, case)
-            reason = hindrance or getattr(case, "hindrance", lambda: None)()
-            if reason:
-                print(f"not run: {name}: {reason}", flush=True)
+            if hindrance:
+                print(f"not run: {name}: {hindrance}", flush=True)
                 continue
             started = time.monotonic()
             try:

@@ -3,8 +3,9 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
+use crate::cluster::messages::Body;
 use crate::cluster::records::Records;
-use crate::cluster::wire::{self, Body};
+use crate::cluster::wire;
 use crate::member::Member;
 use crate::table::Dumped;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::random::Random;
 use super::{MS, US};
-use crate::cluster::link::{Lane, Link};
+use crate::cluster::link::{Dial, Lane, Link};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,7 +12,7 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 pub(super) enum Sent {
     Broadcast(Lane, Vec<u8>),
     Unicast(u128, Lane, Vec<u8>),
-    Connect(Vec<String>),
+    Connect(Dial),
 }
 
 /// The engine of one start of a machine: only a list of what is to be done.
@@ -54,8 +54,8 @@ impl Link for SimLink {
         self.push(Sent::Unicast(to, lane, bytes));
     }
 
-    fn connect(&self, endpoints: &[String]) {
-        self.push(Sent::Connect(endpoints.to_vec()));
+    fn connect(&self, dial: &Dial) {
+        self.push(Sent::Connect(dial.clone()));
     }
 
     fn endpoints(&self) -> Vec<String> {

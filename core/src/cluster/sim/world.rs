@@ -347,8 +347,8 @@ impl World {
                         self.transmit(at, to, lane, &Arc::new(bytes));
                     }
                 }
-                Sent::Connect(endpoints) => {
-                    for endpoint in endpoints {
+                Sent::Connect(dial) => {
+                    for endpoint in dial.endpoints {
                         let is_there = |machine: &Machine| machine.endpoint() == endpoint;
                         if let Some(to) = self.machines.iter().position(is_there) {
                             let when = self.now + self.random.between(MS, 20 * MS);

@@ -14,7 +14,7 @@ use ::zenoh::session::Session;
 
 use super::{Shared, in_callback, settings};
 use crate::cluster::address::{from_locator, to_dial};
-use crate::cluster::link::Inbound;
+use crate::cluster::link::{Dial, Inbound};
 use crate::endpoint::Endpoint;
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -59,17 +59,23 @@ pub(super) async fn keep_dialling(dialler: Dialler, peer: Endpoint, inbound: Arc
 }
 
 impl Dialler {
-    /// Dials whoever is at these endpoints; all of them are this member's, if it is known.
+    /// Dials a member, or whoever is at its endpoints now.
     ///
     /// More than once: the engine tells that a link is broken a moment before it takes another one with
     /// the same member, here and over there, and refuses what comes in between.
-    pub async fn seek(&self, member: Option<u128>, endpoints: &[Endpoint]) {
+    pub async fn seek(self, dial: Dial) {
+        let Dial { member, endpoints, anew } = dial;
+        let endpoints: Vec<Endpoint> =
+            endpoints.iter().filter_map(|text| Endpoint::parse("endpoint", text).ok()).collect();
+        if anew {
+            self.shared.transports.end(member, self.shared.failure_timeout).await;
+        }
         for wait in TRIES {
             tokio::time::sleep(wait).await;
             let mut reached = false;
             // One after the other: a member takes one link.
-            for endpoint in endpoints {
-                if member.is_some_and(|member| self.shared.is_linked(member)) {
+            for endpoint in &endpoints {
+                if self.shared.is_linked(member) {
                     return;
                 }
                 reached |= self.dial(endpoint).await;

@@ -66,6 +66,14 @@ impl Inbox {
         });
     }
 
+    fn has_within(&self, wait: Duration, text: &str) -> bool {
+        let is_missing =
+            |seen: &mut Seen| !seen.messages.iter().any(|message| message == text.as_bytes());
+        let seen = self.seen.lock().unwrap();
+        let waited = self.changed.wait_timeout_while(seen, wait, is_missing).unwrap();
+        !waited.1.timed_out()
+    }
+
     #[track_caller]
     fn until_refused(&self) -> String {
         self.until("a refusal", |seen| seen.refused.first().cloned())
@@ -99,6 +107,13 @@ struct Member {
     engine: Arc<Engine>,
     inbox: Arc<Inbox>,
     incarnation: u128,
+}
+
+impl Member {
+    fn dial(&self) -> Dial {
+        let endpoints = self.engine.endpoints();
+        Dial { member: self.incarnation, endpoints, anew: false }
+    }
 }
 
 fn config(listen: &str, peers: &[String]) -> EngineConfig {
@@ -231,11 +246,12 @@ fn whoever_is_asked_for_is_dialled() {
     let (a, b) = (member(&[]), member(&[]));
     // What is nobody's endpoint, or is down, does no harm.
     let nobody = ["127.0.0.1:1".to_owned(), "nonsense".to_owned(), "unix:/nowhere".to_owned()];
-    a.engine.connect(&nobody);
-    a.engine.connect(&a.engine.endpoints());
-    a.engine.connect(&b.engine.endpoints());
+    a.engine.connect(&Dial { member: 1, endpoints: nobody.to_vec(), anew: true });
+    a.engine.connect(&a.dial());
+    a.engine.connect(&b.dial());
     assert_linked(&a, &b);
-    a.engine.connect(&b.engine.endpoints());
+    // A link that was just made stays.
+    a.engine.connect(&Dial { anew: true, ..b.dial() });
     assert_linked(&a, &b);
 }
 

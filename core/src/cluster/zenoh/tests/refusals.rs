@@ -105,7 +105,7 @@ fn who_is_dialled_must_bear_the_name() {
     dialler.inbox.until_refused();
     assert!(dialler.inbox.has_seen_nobody());
     // It is a member: what it dials itself takes it.
-    elsewhere.engine.connect(&dialler.engine.endpoints());
+    elsewhere.engine.connect(&dialler.dial());
     assert_linked(&elsewhere, &dialler);
 }
 

@@ -10,6 +10,8 @@ const PASS: usize = 0;
 /// Takes bytes and passes none on.
 const STALL: usize = 1;
 const CUT: usize = 2;
+/// Who listens sees its end, who dialled does not.
+const HALF: usize = 3;
 
 /// A wire that can be cut, between who dials `endpoint` and who listens at `target`.
 struct Wire {
@@ -29,10 +31,11 @@ impl Wire {
                 for near in listener.incoming() {
                     let near = near.unwrap();
                     let Ok(far) = TcpStream::connect(&target) else { continue };
-                    for (from, to) in [(&near, &far), (&far, &near)] {
-                        let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    for inward in [true, false] {
+                        let (near, far) = (near.try_clone().unwrap(), far.try_clone().unwrap());
                         let mode = shared.clone();
-                        thread::Builder::new().spawn(move || carry(from, to, &mode)).unwrap();
+                        let body = move || carry(&near, &far, inward, &mode);
+                        thread::Builder::new().spawn(body).unwrap();
                     }
                 }
             })
@@ -46,13 +49,14 @@ impl Wire {
     }
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, mode: &(StdMutex<usize>, Condvar)) {
+fn carry(near: &TcpStream, far: &TcpStream, inward: bool, mode: &(StdMutex<usize>, Condvar)) {
+    let (mut from, mut to) = if inward { (near, far) } else { (far, near) };
     // Looks at the mode now and then while nothing comes.
     from.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     let mut bytes = vec![0; 65_536];
     loop {
         let stalled = mode.1.wait_while(mode.0.lock().unwrap(), |mode| *mode == STALL).unwrap();
-        if *stalled == CUT {
+        if [CUT, HALF].contains(&*stalled) {
             break;
         }
         drop(stalled);
@@ -63,8 +67,9 @@ fn carry(mut from: TcpStream, mut to: TcpStream, mode: &(StdMutex<usize>, Condva
             _ => break,
         }
     }
-    let _ = from.shutdown(Shutdown::Both);
-    let _ = to.shutdown(Shutdown::Both);
+    let _ = far.shutdown(Shutdown::Both);
+    drop(mode.1.wait_while(mode.0.lock().unwrap(), |mode| *mode == HALF).unwrap());
+    let _ = near.shutdown(Shutdown::Both);
 }
 
 #[test]
@@ -89,11 +94,44 @@ fn a_cut_link_is_told_on_both_sides_and_dialled_again() {
     for inbox in [&a.inbox, &b.inbox] {
         inbox.until("a second end", |seen| (seen.down.len() == 2).then_some(()));
     }
-    a.engine.connect(&b.engine.endpoints());
+    a.engine.connect(&b.dial());
     a.inbox.until_up(&b, 3);
     b.inbox.until_up(&a, 3);
     a.engine.send(b.incarnation, Lane::Control, b"anew".to_vec());
     b.inbox.until_message("anew");
+}
+
+/// One side knows that the link is broken and dials, the other takes that for a second link beside the first:
+/// it declares nothing on it, and drops what comes as something it has had before.
+#[test]
+fn a_link_that_only_one_side_made_anew_carries_messages_in_the_end() {
+    let a = member(&[]);
+    let wire = Wire::to(&a.engine.endpoints()[0]);
+    let b = open(config("127.0.0.1:0", std::slice::from_ref(&wire.endpoint)));
+    assert_linked(&a, &b);
+    // So much was said that what is said on the new link seems old.
+    for number in 0..10_000 {
+        a.engine.send(b.incarnation, Lane::Bulk, numbered(number, 100));
+        a.engine.send(b.incarnation, Lane::Control, numbered(number, 100));
+    }
+    b.inbox.until("all", |seen| (seen.messages.len() > 20_000).then_some(()));
+    wire.set(HALF);
+    a.inbox.until_down(&b);
+    a.engine.connect(&b.dial());
+    let rounds = 200;
+    for round in 1..=rounds {
+        for (from, to, text) in [(&a, &b, "from a"), (&b, &a, "from b")] {
+            from.engine.send(to.incarnation, Lane::Control, text.into());
+            // As the cluster's logic does for who stays silent.
+            from.engine.connect(&Dial { anew: true, ..to.dial() });
+        }
+        let pause = Duration::from_millis(300);
+        if b.inbox.has_within(pause, "from a") && a.inbox.has_within(pause, "from b") {
+            break;
+        }
+        assert!(round < rounds, "they do not hear each other");
+    }
+    wire.set(CUT);
 }
 
 #[test]
@@ -137,7 +175,7 @@ fn an_async_runtime_of_one_thread_can_open_and_close() {
         let a = member(&[]);
         let b = member(&[&a]);
         assert_linked(&a, &b);
-        a.engine.connect(&b.engine.endpoints());
+        a.engine.connect(&b.dial());
         a.engine.close();
         b.inbox.until_down(&a);
         drop(b);
@@ -146,7 +184,8 @@ fn an_async_runtime_of_one_thread_can_open_and_close() {
         alone.engine.close();
         alone.engine.broadcast(Lane::Control, vec![1]);
         alone.engine.send(1, Lane::Control, vec![1]);
-        alone.engine.connect(&["127.0.0.1:1".to_owned()]);
+        let endpoints = vec!["127.0.0.1:1".to_owned()];
+        alone.engine.connect(&Dial { member: 1, endpoints, anew: true });
     });
 }
 
@@ -266,7 +305,7 @@ fn a_forked_child_leaves_it_alone() {
             let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
                 a.engine.broadcast(Lane::Bulk, vec![1]);
                 a.engine.send(b.incarnation, Lane::Bulk, vec![1]);
-                a.engine.connect(&b.engine.endpoints());
+                a.engine.connect(&b.dial());
                 a.engine.close();
                 drop(b);
                 let error = match Engine::open(config("127.0.0.1:0", &[]), a.inbox.clone()) {
