@@ -1,5 +1,9 @@
 //! What the table holds for a key: one allocation with header, key and (unless large) value.
 //!
+//! What most records do without takes no room in the header. After it come, in this order: the length of the
+//! key and whether the record expires (one byte; three for long keys), when it does (eight bytes, if it does),
+//! the key, the value.
+//!
 //! A record never changes; every mutation makes a new one, so a reader's copy is a snapshot.
 
 use std::cell::RefCell;
@@ -22,13 +26,14 @@ pub(crate) struct Record(ThinArc<Header, u8>);
 
 struct Header {
     time: u64,
-    exp: u64,
     writer: Arc<Member>,
     rare: Option<Arc<Rare>>,
-    key_len: u32,
-    /// The first half of the key's stable hash: the same on every member.
-    tag: u32,
 }
+
+/// In the first byte after the header: the record expires.
+const EXPIRES: u8 = 0x80;
+/// In the rest of that byte, in place of a length: two more bytes have it.
+const LONG_KEY: u8 = 0x7f;
 
 /// What most records do not have.
 #[derive(Clone, Default)]
@@ -117,7 +122,7 @@ impl Record {
         let header = &self.0.header.header;
         let mut rare = header.rare.as_deref().cloned().unwrap_or_default();
         rare.large = None;
-        Record::build(header.time, header.exp, header.writer.clone(), rare.boxed(), self.key(), &[])
+        Record::build(header.time, self.exp(), header.writer.clone(), rare.boxed(), self.key(), &[])
     }
 
     /// What is left once the value was deleted under the same stamp.
@@ -137,11 +142,20 @@ impl Record {
         thread_local! {
             static JOINED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
         }
-        let tag = key_tag(key);
-        let header = Header { time, exp, writer, rare, key_len: key.len() as u32, tag };
+        let header = Header { time, writer, rare };
         // A thread that ends has no buffer any more, but destructors that may still write.
         let mut joined = JOINED.try_with(RefCell::take).unwrap_or_default();
         joined.clear();
+        let expires = if exp == NEVER { 0 } else { EXPIRES };
+        if key.len() < LONG_KEY.into() {
+            joined.push(expires | key.len() as u8);
+        } else {
+            joined.push(expires | LONG_KEY);
+            joined.extend_from_slice(&(key.len() as u16).to_le_bytes());
+        }
+        if exp != NEVER {
+            joined.extend_from_slice(&exp.to_le_bytes());
+        }
         joined.extend_from_slice(key);
         joined.extend_from_slice(inline);
         let record = Record(ThinArc::from_header_and_slice(header, &joined));
@@ -166,8 +180,16 @@ impl Record {
         self.derive(exp, |rare| rare.minor = Some(minor))
     }
 
+    /// The key, and the value unless it lies apart.
     fn parts(&self) -> (&[u8], &[u8]) {
-        self.0.slice.split_at(self.0.header.header.key_len as usize)
+        // What `build` has written: the lengths are right.
+        let bytes = &self.0.slice;
+        let (start, key_len) = match bytes[0] & LONG_KEY {
+            LONG_KEY => (3, usize::from(u16::from_le_bytes([bytes[1], bytes[2]]))),
+            short => (1, usize::from(short)),
+        };
+        let start = start + if bytes[0] & EXPIRES == 0 { 0 } else { 8 };
+        bytes[start..].split_at(key_len)
     }
 
     pub fn key(&self) -> &[u8] {
@@ -188,7 +210,13 @@ impl Record {
 
     /// In nanoseconds since the epoch; [`NEVER`] for none.
     pub fn exp(&self) -> u64 {
-        self.0.header.header.exp
+        let bytes = &self.0.slice;
+        if bytes[0] & EXPIRES == 0 {
+            return NEVER;
+        }
+        let start = if bytes[0] & LONG_KEY == LONG_KEY { 3 } else { 1 };
+        let exp = bytes[start..].first_chunk();
+        exp.map_or(NEVER, |exp| u64::from_le_bytes(*exp))
     }
 
     pub fn is_expired(&self, wall: u64) -> bool {
@@ -199,9 +227,9 @@ impl Record {
         &self.0.header.header.writer
     }
 
-    /// The first half of the key's stable hash.
+    /// The first half of a hash of the key that is the same on every member, for ever.
     pub fn tag(&self) -> u32 {
-        self.0.header.header.tag
+        (xxh3_64(self.key()) >> 32) as u32
     }
 
     /// Whether a value was ever put; otherwise only a lock is known.
@@ -276,13 +304,12 @@ impl Record {
     }
 }
 
-/// A hash of the key's first half that is the same on every member, for ever.
-pub(crate) fn key_tag(key: &[u8]) -> u32 {
-    (xxh3_64(key) >> 32) as u32
-}
-
-/// What the counters of an Arc take.
+/// What the counters of an Arc take, or its counter and the length of what it holds.
 const ARC: usize = 2 * size_of::<usize>();
+
+/// The length of the key and the expiry, which is counted whether there is one or not: what a put takes is to
+/// be known before it is known how long the key stays.
+const PREFIX: usize = 1 + size_of::<u64>();
 
 /// Bytes of memory of a value as a put leaves it; `lock`: the owner's label of the key's lock, if it has one.
 pub(crate) fn size_of_content(key: usize, encoded: usize, lock: Option<Option<&str>>) -> usize {
@@ -290,7 +317,7 @@ pub(crate) fn size_of_content(key: usize, encoded: usize, lock: Option<Option<&s
     let apart = if lock.is_some() || is_large { ARC + size_of::<Rare>() } else { 0 };
     let owner = lock.flatten().map_or(0, |owner| ARC + owner.len());
     let large = if is_large { ARC } else { 0 };
-    ARC + size_of::<Header>() + key + encoded + apart + owner + large
+    ARC + size_of::<Header>() + PREFIX + key + encoded + apart + owner + large
 }
 
 impl Rare {
