@@ -60,6 +60,7 @@ impl Entry {
     }
 
     /// The value if it is text, without copying it.
+    #[inline]
     pub fn as_str(&self) -> Option<&str> {
         match self.reader().token() {
             Ok(Token::Text(text)) => Some(text),
@@ -100,11 +101,13 @@ impl Entry {
     }
 
     /// The value piece by piece, without copying it.
+    #[inline]
     pub fn reader(&self) -> Reader<'_> {
         Reader::new(self.record.encoded())
     }
 
     /// The value in its canonical encoding.
+    #[inline]
     pub fn encoded(&self) -> &[u8] {
         self.record.encoded()
     }

@@ -33,11 +33,13 @@ pub struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
+    #[inline]
     pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
         Reader { rest: bytes, open: Vec::new() }
     }
 
     /// The next piece; `corrupt` where there is none.
+    #[inline]
     pub fn token(&mut self) -> Result<Token<'a>> {
         self.count_item();
         let tag = self.byte()?;

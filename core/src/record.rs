@@ -181,6 +181,7 @@ impl Record {
     }
 
     /// The key, and the value unless it lies apart.
+    #[inline]
     fn parts(&self) -> (&[u8], &[u8]) {
         // What `build` has written: the lengths are right.
         let bytes = &self.0.slice;
@@ -192,11 +193,13 @@ impl Record {
         bytes[start..].split_at(key_len)
     }
 
+    #[inline]
     pub fn key(&self) -> &[u8] {
         self.parts().0
     }
 
     /// The value in its canonical encoding.
+    #[inline]
     pub fn encoded(&self) -> &[u8] {
         match self.rare().and_then(|rare| rare.large.as_deref()) {
             Some(large) => large,
@@ -209,6 +212,7 @@ impl Record {
     }
 
     /// In nanoseconds since the epoch; [`NEVER`] for none.
+    #[inline]
     pub fn exp(&self) -> u64 {
         let bytes = &self.0.slice;
         if bytes[0] & EXPIRES == 0 {
@@ -219,10 +223,12 @@ impl Record {
         exp.map_or(NEVER, |exp| u64::from_le_bytes(*exp))
     }
 
+    #[inline]
     pub fn is_expired(&self, wall: u64) -> bool {
         self.exp() <= wall
     }
 
+    #[inline]
     pub fn writer(&self) -> &Arc<Member> {
         &self.0.header.header.writer
     }
@@ -247,19 +253,23 @@ impl Record {
         })
     }
 
+    #[inline]
     fn rare(&self) -> Option<&Rare> {
         self.0.header.header.rare.as_deref()
     }
 
+    #[inline]
     pub fn lock(&self) -> Option<&LockRegister> {
         self.rare()?.lock.as_ref()
     }
 
+    #[inline]
     pub fn held_lock(&self, now: Now) -> Option<&LockRegister> {
         self.lock().filter(|lock| lock.is_held(now))
     }
 
     /// Until when a lock that has not ended counts; [`NEVER`] for ever, or if there is none.
+    #[inline]
     pub fn held_until(&self) -> u64 {
         match self.lock() {
             Some(lock) if lock.state == LockState::Held => lock.lease_end.min(lock.member.until()),

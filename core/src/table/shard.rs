@@ -116,6 +116,7 @@ pub(crate) struct ShardStats {
 }
 
 impl Shard {
+    #[inline]
     pub fn get(&self, hash: u64, key: &[u8]) -> Option<&Record> {
         self.table.find(hash, |record| record.key() == key)
     }
@@ -667,6 +668,7 @@ pub(crate) fn entry(record: &Record, cx: &Context<'_>) -> Entry {
 }
 
 /// Who owns the entry in place of its writer, if no live member has that one's name.
+#[inline]
 pub(crate) fn heir(record: &Record, heir: &RwLock<Option<Arc<str>>>) -> Option<Arc<str>> {
     if record.writer().is_named() { None } else { heir.read().clone() }
 }
