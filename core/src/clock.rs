@@ -79,6 +79,10 @@ impl Clock {
         }
     }
 
+    pub fn is_system(&self) -> bool {
+        matches!(self, Clock::System)
+    }
+
     pub fn now(&self) -> Now {
         Now { wall: self.wall(), mono: self.mono() }
     }

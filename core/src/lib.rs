@@ -90,6 +90,8 @@ pub use reader::{Reader, Token};
 pub use registry::{Page, Registry};
 pub use serde_value::{from_value, to_value};
 pub use stats::Stats;
+#[doc(hidden)]
+pub use table::counters::{Counted, WriteCounters};
 pub use update::Update;
 pub use value::{IntoValue, Value, ValueType};
 pub use version::Version;

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use minikv::{
-    ClockKind, Entry, Error, ErrorKind, Event, EventKind, ListOptions, LockOptions, Options,
-    PutOptions, Registry, Result, Watch, WatchOptions, WriteOptions,
+    ClockKind, Counted, Entry, Error, ErrorKind, Event, EventKind, ListOptions, LockOptions,
+    Options, PutOptions, Registry, Result, Watch, WatchOptions, WriteOptions,
 };
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::sync::Mutex;
@@ -414,6 +414,49 @@ fn what_is_put_together_is_read_together() {
         });
         join(writers);
         join([reader]);
+    });
+}
+
+/// A cache that asks the counters before it answers.
+#[derive(Default)]
+struct Cache(Option<Counted>);
+
+impl Cache {
+    fn get(&mut self, kv: &Registry, key: &str) -> Option<i64> {
+        let fresh = |kept: &Counted| kv.write_counters().read(kept.slot) == kept.count;
+        let kept = self.0.take().filter(fresh);
+        let kept = kept.unwrap_or_else(|| kv.get_counted(key).unwrap());
+        let value = kept.entry.as_ref().and_then(Entry::as_int);
+        self.0 = Some(kept);
+        value
+    }
+}
+
+#[test]
+fn a_cache_that_asks_the_counters_never_shows_what_was_before_a_finished_write() {
+    check(|| {
+        let kv = start();
+        kv.put("key", 0).unwrap();
+        let finished = Arc::new(AtomicUsize::new(0));
+        let told = finished.clone();
+        let writer = spawn(&kv, move |kv| {
+            for number in 1..3 {
+                kv.put("key", number).unwrap();
+                told.store(number as usize, Ordering::SeqCst);
+            }
+            kv.delete("key").unwrap();
+            told.store(3, Ordering::SeqCst);
+        });
+        let (mut cache, mut seen) = (Cache::default(), 0);
+        for _ in 0..4 {
+            let least = finished.load(Ordering::SeqCst) as i64;
+            let now = cache.get(&kv, "key").unwrap_or(3);
+            assert!(now >= least, "{now} after {least} was written");
+            assert!(now >= seen, "{now} after {seen} was seen");
+            seen = now;
+        }
+        join([writer]);
+        assert_eq!(cache.get(&kv, "key"), None);
     });
 }
 

@@ -6,6 +6,7 @@ const { native, after, dispatch, handlers, handles, signalOf, waitFor } = requir
 const { invalidArgument } = require('./errors')
 const { Entry, entryOrNull, entriesOf } = require('./entry')
 const { Held } = require('./held')
+const { Near } = require('./near')
 const { flat, flatOrPrefix } = require('./options')
 const { Watch } = require('./watch')
 
@@ -23,6 +24,8 @@ class Registry {
   /** Whether leaving a scope stops the registry, or only gives this handle back. */
   #starter
   #name
+  /** What was read last, once something was; null: nothing can be kept. */
+  #near
   /** That this handle has stopped the registry, or is at it. */
   #stopping
 
@@ -55,7 +58,13 @@ class Registry {
   }
 
   value(key, fallback) {
-    return native.value(this.#id, key, fallback)
+    const near = (this.#near ??= this.#id === RELEASED ? undefined : Near.of(this.#id))
+    if (typeof key !== 'string' || !near) return native.value(this.#id, key, fallback)
+    const kept = near.get(key)
+    if (kept !== undefined) return kept.value
+    const value = native.valueNoted(this.#id, key, fallback)
+    near.keep(key, value)
+    return value
   }
 
   contains(key) {
@@ -281,6 +290,7 @@ class Registry {
     handles.unregister(this)
     native.close(this.#id)
     this.#id = RELEASED
+    this.#near = null
     return undefined
   }
 

@@ -4,8 +4,10 @@ use std::ffi::{c_char, c_void};
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
-use minikv::{Error, ErrorKind, MAX_VALUE_BYTES};
+use minikv::{Error, ErrorKind, MAX_VALUE_BYTES, WriteCounters};
 use napi_sys as sys;
 
 use crate::state::{Helper, State};
@@ -356,6 +358,25 @@ impl<'a> Env<'a> {
         Ok(Bytes::Not)
     }
 
+    /// Memory that Rust goes on writing, as an ArrayBuffer that keeps it; undefined where this Node has none such.
+    pub fn memory(self, words: Arc<dyn Words>) -> Done<Js<'a>> {
+        let (start, bytes) = (words.words().as_ptr(), size_of_val(words.words()));
+        let keeper = Box::into_raw(Box::new(words)).cast::<c_void>();
+        let mut buffer = ptr::null_mut();
+        // SAFETY: the words stay where they are as long as the keeper, which `forget_words` takes back, once.
+        let status = unsafe {
+            let data = start.cast_mut().cast::<c_void>();
+            let end = Some(forget_words as unsafe extern "C" fn(_, _, _));
+            sys::napi_create_external_arraybuffer(self.raw, data, bytes, end, keeper, &mut buffer)
+        };
+        if status == sys::Status::napi_ok {
+            return Ok(Js(buffer, PhantomData));
+        }
+        // SAFETY: Node did not take it, so it is still only ours.
+        drop(unsafe { Box::from_raw(keeper.cast::<Arc<dyn Words>>()) });
+        self.undefined()
+    }
+
     pub fn is_array(self, value: Js<'_>) -> Done<bool> {
         out!(self, napi_is_array(value.0), false)
     }
@@ -475,6 +496,24 @@ impl<'a> Env<'a> {
         // SAFETY: the error belongs to the running call.
         ok(unsafe { sys::napi_throw(self.raw, error.0) })
     }
+}
+
+/// What JavaScript reads while Rust writes it.
+pub trait Words: Send + Sync {
+    /// Always the same.
+    fn words(&self) -> &[AtomicU32];
+}
+
+impl Words for WriteCounters {
+    fn words(&self) -> &[AtomicU32] {
+        self.words_of_all()
+    }
+}
+
+unsafe extern "C" fn forget_words(_env: sys::napi_env, _data: *mut c_void, keeper: *mut c_void) {
+    // SAFETY: `memory` made it by Box::into_raw, and Node calls this once, when nobody has the buffer any more.
+    let keeper = unsafe { Box::from_raw(keeper.cast::<Arc<dyn Words>>()) };
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(keeper)));
 }
 
 fn copy(data: *mut c_void, length: usize) -> Vec<u8> {

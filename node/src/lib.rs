@@ -7,6 +7,7 @@ mod aside;
 mod bridge;
 mod calls;
 mod js;
+mod near;
 mod options;
 mod packed;
 mod state;

@@ -18,6 +18,7 @@ use napi_sys as sys;
 use crate::aside::{Job, Kv};
 use crate::bridge::Bridge;
 use crate::js::{Done, Env, Fail, Js};
+use crate::near::Note;
 
 /// Functions and values of JavaScript that the addon needs, in the order in which `init` takes them.
 #[derive(Clone, Copy)]
@@ -77,6 +78,8 @@ pub struct State {
     next: Cell<u64>,
     /// Whether the handle of the running call wants ints as BigInt always, also in what its error carries.
     pub bigint: Cell<bool>,
+    /// What may be kept of the value that was read last.
+    pub note: Arc<Note>,
     /// Memory that is used again from call to call.
     pub scratch: Cell<Vec<u8>>,
 }
@@ -91,6 +94,7 @@ impl State {
             slots: RefCell::new(HashMap::new()),
             next: Cell::new(1),
             bigint: Cell::new(false),
+            note: Arc::default(),
             scratch: Cell::new(Vec::new()),
         }
     }

@@ -25,6 +25,7 @@ use crate::options::{Options, check_ttl};
 use crate::pending::{PendingGuard, PendingLock};
 use crate::stats::Stats;
 use crate::sync::Mutex;
+use crate::table::counters::{Counted, WriteCounters};
 use crate::table::mutation::{Action, Mutation};
 use crate::update::{Update, run_update};
 use crate::value::IntoValue;
@@ -207,6 +208,36 @@ impl Registry {
             self.ensure_running()?;
         }
         Ok(entry)
+    }
+
+    /// The counters that a cache in front of this registry asks whether what it has is still so.
+    ///
+    /// For the bindings: what it takes to use them rightly is theirs to know.
+    #[doc(hidden)]
+    pub fn write_counters(&self) -> Arc<WriteCounters> {
+        self.0.core.table.counters().clone()
+    }
+
+    /// The entry of a key, with what it takes to ask later whether it is still the same.
+    #[doc(hidden)]
+    pub fn get_counted(&self, key: impl AsRef<[u8]>) -> Result<Counted> {
+        let key = key.as_ref();
+        let table = &self.0.core.table;
+        let slot = WriteCounters::slot(table.hash(key));
+        let count = table.counters().read(slot);
+        let entry = self.get(key)?;
+        let until = match entry.as_ref().and_then(Entry::exp) {
+            None => u64::MAX,
+            // Nobody else knows what another clock shows.
+            Some(exp) => {
+                if table.clock.is_system() {
+                    exp
+                } else {
+                    0
+                }
+            }
+        };
+        Ok(Counted { entry, slot, count, until })
     }
 
     /// Whether the key is present.

@@ -3,6 +3,7 @@
 mod access;
 mod batch;
 mod cluster;
+pub(crate) mod counters;
 mod expiry;
 pub(crate) mod graves;
 mod locking;
@@ -13,7 +14,7 @@ pub(crate) mod shard;
 
 use std::collections::{BinaryHeap, VecDeque};
 use std::hash::BuildHasher;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 #[cfg(not(test))]
 pub(crate) use foldhash::fast::RandomState;
@@ -26,6 +27,7 @@ use self::access::{check_access, locked_error};
 pub(crate) use self::cluster::Untold;
 #[cfg(test)]
 pub(crate) use self::cluster::{Dumped, DumpedLock};
+use self::counters::WriteCounters;
 use self::mutation::{Action, Applied, Conditions, Effects, Limits, Mutation, Wait};
 use self::replication::Replication;
 use self::shard::{Context, Shard, ShardStats, heir};
@@ -57,6 +59,8 @@ pub(crate) struct Table {
     replication: Option<Arc<Replication>>,
     /// Who owns the entries of nodes that are not there.
     heir: RwLock<Option<Arc<str>>>,
+    /// Only once somebody wants them.
+    counters: OnceLock<Arc<WriteCounters>>,
 }
 
 /// A shard with its lock, on cache lines of its own.
@@ -112,6 +116,7 @@ impl Table {
             alarm,
             replication,
             heir: RwLock::new(None),
+            counters: OnceLock::new(),
         }
     }
 
@@ -156,7 +161,13 @@ impl Table {
             replication: self.replication.as_deref(),
             local: true,
             heir: &self.heir,
+            counters: self.counters.get().map(|counters| &**counters),
         }
+    }
+
+    /// From the first call on, writes are counted.
+    pub fn counters(&self) -> &Arc<WriteCounters> {
+        self.counters.get_or_init(|| Arc::new(WriteCounters::new()))
     }
 
     /// The entry that a reader sees. The clocks are asked only if the record depends on them.
@@ -480,7 +491,12 @@ impl Table {
     /// Empties the table for good.
     pub fn close(&self) {
         for place in 0..self.slots.len() {
-            self.change(place, false, |shard, _, fx| shard.close(fx));
+            self.change(place, false, |shard, cx, fx| {
+                shard.close(fx);
+                if let Some(counters) = cx.counters {
+                    counters.count_all(WriteCounters::all_slots(place, SHARDS));
+                }
+            });
         }
         self.hub.close();
     }

@@ -8,6 +8,7 @@ use hashbrown::HashTable;
 
 use super::RandomState;
 use super::access::{check_conditions, expiry_of, locked_error};
+use super::counters::WriteCounters;
 use super::expiry::Deadlines;
 use super::graves::Graves;
 use super::locking::{Waiter, is_held, lose};
@@ -40,6 +41,8 @@ pub(crate) struct Context<'a> {
     pub local: bool,
     /// Who owns the entries of nodes that are not there.
     pub heir: &'a RwLock<Option<Arc<str>>>,
+    /// Told of every write, if somebody asks them.
+    pub counters: Option<&'a WriteCounters>,
 }
 
 /// A key and the record it has now.
@@ -416,6 +419,7 @@ impl Shard {
         self.leases.insert(new.lease_end(), hash);
         let grave = if old.is_none() { self.graves.take(hash, new.key()) } else { None };
         self.note(old.or(grave.as_ref()), &new, cx, fx);
+        count(hash, cx);
         let slot = old.and_then(|old| self.table.find_mut(hash, |other| other.is_same(old)));
         match (slot, old) {
             (Some(slot), Some(old)) => {
@@ -441,6 +445,7 @@ impl Shard {
         cx: &Context<'_>,
         fx: &mut Effects,
     ) {
+        count(hash, cx);
         if let Ok(slot) = self.table.find_entry(hash, |other| other.is_same(record)) {
             fx.garbage.push(slot.remove().0);
         }
@@ -659,6 +664,13 @@ impl Shard {
             let held = at.lock().is_some_and(|lock| lock.state == LockState::Held);
             assert!(held || !grants, "nobody waits for a free lock");
         }
+    }
+}
+
+/// A reader will see this key otherwise.
+fn count(hash: u64, cx: &Context<'_>) {
+    if let Some(counters) = cx.counters {
+        counters.count(WriteCounters::slot(hash));
     }
 }
 

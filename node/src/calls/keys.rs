@@ -25,6 +25,29 @@ pub fn value<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     }
 }
 
+/// (handle, key, default) → as `value`, and what may be kept of it is in the note
+pub fn value_noted<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
+    env.state.note.nothing();
+    let handle = env.state.handle(env.id_of(args[0]))?;
+    let key = take::key(env, &handle.kv, args[1])?;
+    let read = handle.kv.get_counted(&key)?;
+    let Some(entry) = &read.entry else { return Ok(args[2]) };
+    let value = yields::value_of(env, entry, handle.bigint)?;
+    env.state.note.take(&read);
+    Ok(value)
+}
+
+/// (handle) → an ArrayBuffer of the counters of writes, or undefined
+pub fn counters<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
+    let handle = env.state.handle(env.id_of(args[0]))?;
+    env.memory(handle.kv.write_counters())
+}
+
+/// → an ArrayBuffer of the note, or undefined
+pub fn note<'a>(env: Env<'a>, _args: &Args<'a>) -> Done<Js<'a>> {
+    env.memory(env.state.note.clone())
+}
+
 /// (handle, key) → boolean
 pub fn contains<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     let handle = env.state.handle(env.id_of(args[0]))?;

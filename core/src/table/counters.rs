@@ -1,0 +1,95 @@
+//! Counters of writes, for caches in front of a registry that are never stale.
+
+use crate::entry::Entry;
+use crate::sync::atomic::{AtomicU32, Ordering};
+
+/// How many keys' writes are told apart: a multiple of the number of shards, so that each counter is written
+/// under one shard's lock only.
+const SLOTS: usize = 4096;
+
+/// For each slot of keys how many writes there were: two words, the lower one first.
+///
+/// A counter changes after the write is decided and before any reader can see it. So who has read the counter,
+/// then the entry, may go on using that entry as long as the counter stays the same and the entry has not expired.
+pub struct WriteCounters(Box<[AtomicU32]>);
+
+impl WriteCounters {
+    pub(crate) fn new() -> WriteCounters {
+        WriteCounters((0..2 * SLOTS).map(|_| AtomicU32::new(0)).collect())
+    }
+
+    /// The slot of a key with this hash.
+    pub(crate) fn slot(hash: u64) -> usize {
+        // The bits that choose the shard are the lowest of these.
+        (hash >> 32) as usize % SLOTS
+    }
+
+    /// The lower and the higher word of a slot's counter.
+    pub fn read(&self, slot: usize) -> (u32, u32) {
+        let [low, high] = self.words(slot);
+        (low.load(Ordering::SeqCst), high.load(Ordering::SeqCst))
+    }
+
+    /// Only under the lock of the slot's shard.
+    pub(crate) fn count(&self, slot: usize) {
+        let [low, high] = self.words(slot);
+        let next = low.load(Ordering::Relaxed).wrapping_add(1);
+        if next == 0 {
+            // First, so that no pair of words is ever there twice.
+            high.store(high.load(Ordering::Relaxed).wrapping_add(1), Ordering::SeqCst);
+        }
+        low.store(next, Ordering::SeqCst);
+    }
+
+    pub(crate) fn count_all(&self, slots: impl Iterator<Item = usize>) {
+        for slot in slots {
+            self.count(slot);
+        }
+    }
+
+    pub(crate) fn all_slots(place: usize, places: usize) -> impl Iterator<Item = usize> {
+        (place..SLOTS).step_by(places)
+    }
+
+    /// All words, two for each slot, for readers that are not written in Rust.
+    #[cfg(not(feature = "__shuttle"))]
+    pub fn words_of_all(&self) -> &[AtomicU32] {
+        &self.0
+    }
+
+    fn words(&self, slot: usize) -> [&AtomicU32; 2] {
+        [&self.0[2 * slot], &self.0[2 * slot + 1]]
+    }
+}
+
+/// What a cache in front of a registry needs to know of an entry.
+#[derive(Clone)]
+pub struct Counted {
+    /// None: the key is absent.
+    pub entry: Option<Entry>,
+    /// Which counter tells of the key.
+    pub slot: usize,
+    /// What it showed before the entry was read.
+    pub count: (u32, u32),
+    /// When the entry expires at the latest, in nanoseconds of the system's clock; `u64::MAX`: it stays until the
+    /// counter changes; 0: it may be gone at once.
+    pub until: u64,
+}
+
+#[cfg(all(test, not(feature = "__shuttle")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_counter_that_overflows_goes_on() {
+        let counters = WriteCounters::new();
+        counters.words(7)[0].store(u32::MAX - 1, Ordering::SeqCst);
+        let mut seen = vec![counters.read(7)];
+        for _ in 0..3 {
+            counters.count(7);
+            seen.push(counters.read(7));
+        }
+        assert_eq!(seen, [(u32::MAX - 1, 0), (u32::MAX, 0), (0, 1), (1, 1)]);
+        assert_eq!(counters.read(6), (0, 0));
+    }
+}
