@@ -293,6 +293,8 @@ impl Encoder {
     fn sized(&mut self, tag: u8, payload: &[u8]) -> Result<()> {
         self.begin_value()?;
         self.check_room(payload.len())?;
+        // One allocation for most values: type, length, bytes.
+        self.out.reserve(2 + payload.len());
         self.out.push(tag);
         self.leb128(payload.len() as u64);
         self.out.extend_from_slice(payload);

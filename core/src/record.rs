@@ -301,10 +301,14 @@ impl Record {
 
     /// Bytes of memory, without what the allocator adds.
     pub fn size(&self) -> usize {
+        if self.rare().is_none() {
+            let (key, inline) = self.parts();
+            return size_of_content(key.len(), inline.len(), None);
+        }
         let owner = self.lock().map(|lock| lock.owner.as_deref());
         let size = size_of_content(self.key().len(), self.encoded().len(), owner);
         // A stamp that was raised is kept apart too.
-        let apart = self.rare().is_some() && owner.is_none() && self.encoded().len() <= MAX_INLINE;
+        let apart = owner.is_none() && self.encoded().len() <= MAX_INLINE;
         size + if apart { ARC + size_of::<Rare>() } else { 0 }
     }
 

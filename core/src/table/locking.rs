@@ -90,7 +90,7 @@ impl Shard {
                     None => Record::lock_only(at.key, cx.member.clone(), lock.clone()),
                 };
                 self.bury(at.hash, grave, cx, fx);
-                return Ok(Applied { granted, lock: Some(lock), ..Applied::default() });
+                return Ok(Applied { granted, lock: Some(Box::new(lock)), ..Applied::default() });
             }
             (None, None) => return Ok(Applied::default()),
             (None, Some(present)) => {
@@ -111,7 +111,7 @@ impl Shard {
             self.emit(EventKind::Lock, &record, cx, fx);
         }
         let entry = Some(entry(&record, cx));
-        let lock = request.asker.as_ref().and(record.lock()).cloned();
+        let lock = request.asker.as_ref().and(record.lock()).cloned().map(Box::new);
         Ok(Applied { entry, created: present.is_none(), granted, waiting: false, lock })
     }
 

@@ -89,8 +89,7 @@ impl Shard {
         if self.is_closed() {
             return false;
         }
-        self.settle(hash, delta.key, cx, fx);
-        let at = self.target(hash, delta.key);
+        let at = self.settled(hash, delta.key, cx, fx);
         let faults = cx.replication.map(|replication| replication.faults).unwrap_or_default();
         let known = at.known().and_then(Record::stamp);
         let value = delta.value.as_ref().filter(|value| wins(value.stamp, known, &faults));

@@ -151,7 +151,7 @@ pub(crate) struct Applied {
     /// The lock request was queued; its outcome will say the rest.
     pub waiting: bool,
     /// What another member that asked was granted.
-    pub lock: Option<LockRegister>,
+    pub lock: Option<Box<LockRegister>>,
 }
 
 impl Applied {
@@ -169,9 +169,24 @@ pub(crate) struct Effects {
     pub outcomes: Vec<Arc<Outcome>>,
     pub lost: Vec<Arc<LossSignal>>,
     /// Freed outside the lock: large values take their time.
-    pub garbage: Vec<Record>,
+    pub garbage: Garbage,
     /// What the other members of the cluster are to be told.
     pub changed: Vec<Record>,
+}
+
+/// Records that are in the table no more. Most mutations leave one at most, which takes no memory.
+#[derive(Default)]
+pub(crate) struct Garbage {
+    first: Option<Record>,
+    more: Vec<Record>,
+}
+
+impl Garbage {
+    pub fn push(&mut self, record: Record) {
+        if let Some(earlier) = self.first.replace(record) {
+            self.more.push(earlier);
+        }
+    }
 }
 
 /// The configured limits and what counts against them. Without limits nothing is counted here.

@@ -205,8 +205,7 @@ impl Shard {
         if self.closed {
             return Err(stopped());
         }
-        self.settle(hash, mutation.key, cx, fx);
-        let at = self.target(hash, mutation.key);
+        let at = self.settled(hash, mutation.key, cx, fx);
         expiry_of(&mutation.action, at.present.as_ref(), cx)?;
         check_conditions(mutation, &at, cx)
     }
@@ -243,8 +242,7 @@ impl Shard {
             return Err(stopped());
         }
         let key = mutation.key;
-        self.settle(hash, key, cx, fx);
-        let at = self.target(hash, key);
+        let at = self.settled(hash, key, cx, fx);
         let exp = expiry_of(&mutation.action, at.present.as_ref(), cx)?;
         if let Action::Lock(request, wait) = &mutation.action {
             return self.lock(&at, request, *wait, cx, fx);
@@ -407,13 +405,14 @@ impl Shard {
         cx: &Context<'_>,
         fx: &mut Effects,
     ) -> Result<()> {
-        let grown = new.size() as i64 - old.map_or(0, |old| old.size() as i64);
+        let size = new.size();
+        let grown = size as i64 - old.map_or(0, |old| old.size() as i64);
         match room {
             Room::Ask => cx.limits.reserve(i64::from(old.is_none()), grown)?,
             Room::Take => cx.limits.release(-i64::from(old.is_none()), -grown),
             Room::Reserved => {}
         }
-        self.record_bytes += new.size();
+        self.record_bytes += size;
         self.held_locks += usize::from(is_held(&new));
         self.expiries.insert(new.exp(), hash);
         self.leases.insert(new.lease_end(), hash);
@@ -470,24 +469,25 @@ impl Shard {
         }
     }
 
-    /// Brings one key up to date: an expired entry goes, a lease that is over ends.
-    pub(super) fn settle(&mut self, hash: u64, key: &[u8], cx: &Context<'_>, fx: &mut Effects) {
-        while let Some(record) = self.get(hash, key) {
-            if record.is_expired(cx.now.wall) {
-                let record = record.clone();
-                self.expire(hash, &record, cx, fx);
-            } else if record.held_until() <= cx.now.mono {
-                let record = record.clone();
-                self.lapse(hash, record, cx, fx);
-            } else {
-                break;
+    /// The key, brought up to date: an expired entry goes, a lease that is over ends.
+    pub(super) fn settled<'a>(
+        &mut self,
+        hash: u64,
+        key: &'a [u8],
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) -> Target<'a> {
+        loop {
+            let at = self.target(hash, key);
+            match (&at.present, &at.grave) {
+                (Some(record), _) if record.is_expired(cx.now.wall) => {
+                    self.expire(hash, record, cx, fx);
+                }
+                (Some(record), _) | (None, Some(record)) if record.held_until() <= cx.now.mono => {
+                    self.lapse(hash, record.clone(), cx, fx);
+                }
+                _ => return at,
             }
-        }
-        if let Some(grave) = self.graves.get(hash, key)
-            && grave.held_until() <= cx.now.mono
-        {
-            let grave = grave.clone();
-            self.lapse(hash, grave, cx, fx);
         }
     }
 
