@@ -1,9 +1,9 @@
 #!/bin/sh
 # Installs the peers into target/ and measures. QUICK=1: smaller tables, fewer repetitions.
-# ROWS=local,growth,cluster,size (all by default): which rows.
+# ROWS=local,expiry,growth,cluster,size (all by default): which rows.
 set -eu
 cd "$(dirname "$0")/../.."
-rows=${ROWS:-local,growth,cluster,size}
+rows=${ROWS:-local,expiry,growth,cluster,size}
 echo "building ..." >&2
 cargo build -q --release -p minikv-cluster-bench
 venv=target/bench-venv
@@ -12,7 +12,7 @@ if [ ! -x "$venv/bin/python" ]; then
 fi
 "$venv/bin/pip" install -q --disable-pip-version-check -r core/benches/requirements.txt
 case $rows in
-*local* | *growth* | *size*)
+*local* | *expiry* | *growth* | *size*)
     CARGO_TARGET_DIR=target/bench-build cargo build -q --release --manifest-path core/benches/Cargo.toml
     cargo build -q --release -p minikv-c
     sh ffi-c/tests/build-example.sh core/benches/rows.c target/bench-build/rows-c

@@ -66,6 +66,13 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// The bytes of a text, not checked, if that is what the value is.
+    #[inline]
+    pub(crate) fn unchecked_text(mut self) -> Option<&'a [u8]> {
+        let is_text = self.byte().is_ok_and(|tag| tag == TEXT);
+        if is_text { self.length().and_then(|length| self.take(length)).ok() } else { None }
+    }
+
     /// The key of the next map entry.
     pub fn key(&mut self) -> Result<&'a str> {
         self.count_item();

@@ -18,6 +18,9 @@ pub fn int<'a>(env: Env<'a>, int: i64, bigint: bool) -> Done<Js<'a>> {
 
 /// The value of an entry.
 pub fn value_of<'a>(env: Env<'a>, entry: &Entry, bigint: bool) -> Done<Js<'a>> {
+    if let Some(text) = entry.as_str() {
+        return env.text(text);
+    }
     match entry.reader().token()? {
         Token::Nil => env.null(),
         Token::Bool(value) => env.bool(value),

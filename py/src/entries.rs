@@ -14,7 +14,7 @@ use crate::entry::PyEntry;
 use crate::error::{Outcome, invalid_argument};
 use crate::pending::{PyComputation, PyPending, Waiting, land};
 use crate::registry::PyRegistry;
-use crate::value::{decode, type_name};
+use crate::value::{type_name, value_of};
 use crate::wait::in_slices;
 
 /// What an update makes of a value, by calling Python.
@@ -27,7 +27,7 @@ pub fn change(
     static KEEP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     static DELETE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let argument = match (present, default) {
-        (Some(entry), _) => decode(py, &mut entry.reader())?,
+        (Some(entry), _) => value_of(py, entry)?,
         (None, Some(default)) => default.clone(),
         (None, None) => py.None().into_bound(py),
     };
@@ -68,7 +68,7 @@ impl PyRegistry {
         default: Arg<'_, 'py>,
     ) -> Outcome<Bound<'py, PyAny>> {
         match self.kv().get(unchecked_key(self.kv(), key)?)? {
-            Some(entry) => decode(py, &mut entry.reader()),
+            Some(entry) => value_of(py, &entry),
             None => Ok(default.map_or_else(|| py.None().into_bound(py), Clone::clone)),
         }
     }

@@ -12,7 +12,7 @@ use pyo3::types::{PyBytes, PyString, PyTuple, PyType};
 
 use crate::calls::call;
 use crate::error::Outcome;
-use crate::value::{decode, key_to_python, to_python};
+use crate::value::{key_to_python, to_python, value_of};
 
 /// A key and what belonged to it when it was read. Later changes do not show in it.
 ///
@@ -98,7 +98,7 @@ impl PyEntry {
     #[getter]
     fn value<'py>(&self, py: Python<'py>) -> Outcome<Bound<'py, PyAny>> {
         match &self.0 {
-            Source::Read(entry) => decode(py, &mut entry.reader()),
+            Source::Read(entry) => value_of(py, entry),
             Source::Restored(restored) => {
                 Ok(to_python(py, &Value::try_from(restored.value.clone())?)?)
             }

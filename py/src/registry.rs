@@ -15,7 +15,7 @@ use crate::cluster::{in_cluster, start_in_cluster};
 use crate::error::{Failure, Outcome, invalid_argument};
 use crate::many::key_list;
 use crate::options::options_from;
-use crate::value::{PyValue, decode, to_python, type_name};
+use crate::value::{PyValue, to_python, type_name, value_of};
 use crate::watch::PyWatch;
 
 /// What `Registry` of the package is built on.
@@ -243,7 +243,7 @@ impl PyRegistry {
         key: &Bound<'py, PyAny>,
     ) -> Outcome<Bound<'py, PyAny>> {
         match self.kv.get(unchecked_key(&self.kv, key)?)? {
-            Some(entry) => decode(py, &mut entry.reader()),
+            Some(entry) => value_of(py, &entry),
             None => Err(no_entry(key)),
         }
     }

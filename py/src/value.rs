@@ -1,6 +1,6 @@
 //! Values between Python and the core. Only exact types are stored: what goes in comes back the same.
 
-use minikv::{Encoder, Error, IntoValue, Reader, Token, Value};
+use minikv::{Encoder, Entry, Error, IntoValue, Reader, Token, Value};
 use pyo3::prelude::*;
 use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple,
@@ -112,8 +112,16 @@ pub fn type_name(object: &Bound<'_, PyAny>) -> String {
     object.get_type().name().map_or_else(|_| "object".to_owned(), |name| name.to_string())
 }
 
+/// The value of an entry.
+pub fn value_of<'py>(py: Python<'py>, entry: &Entry) -> Outcome<Bound<'py, PyAny>> {
+    match entry.as_str() {
+        Some(text) => Ok(PyString::new(py, text).into_any()),
+        None => decode(py, &mut entry.reader()),
+    }
+}
+
 /// The next value that a reader gives.
-pub fn decode<'py>(py: Python<'py>, reader: &mut Reader<'_>) -> Outcome<Bound<'py, PyAny>> {
+fn decode<'py>(py: Python<'py>, reader: &mut Reader<'_>) -> Outcome<Bound<'py, PyAny>> {
     Ok(match reader.token()? {
         Token::Nil => py.None().into_bound(py),
         Token::Bool(bool) => PyBool::new(py, bool).to_owned().into_any(),

@@ -4,6 +4,7 @@
 
 mod batches;
 mod expiry;
+mod growing;
 mod stores;
 
 use std::hint::black_box;
@@ -104,10 +105,8 @@ fn measure(row: &str, store: &dyn Store, entries: usize) -> Option<f64> {
             fill(store, entries);
             (resident() - before) / entries as f64
         }
-        "expiry-p99" => {
-            let spread = std::time::Duration::from_micros(10 * entries as u64);
-            expiry::lateness(entries, spread).ok()?[1]
-        }
+        "stall-p999" => growing::stalls(store, entries)[0],
+        "stall-max" => growing::stalls(store, entries)[1],
         _ => return None,
     })
 }
@@ -121,6 +120,18 @@ fn main() -> Result<(), String> {
         let result =
             batches::get_many(entries, store == "minikv").map_err(|error| error.to_string())?;
         println!(r#"{{"row": "{row}", "store": "{store}", "value": {result:.1}}}"#);
+        return Ok(());
+    }
+    if row == "expiry" {
+        let spread = std::time::Duration::from_micros(10 * entries as u64);
+        let expired = expiry::measure(store, entries, spread)
+            .ok_or_else(|| format!("{store} was not measured"))?;
+        let number =
+            |share: Option<f64>| share.map_or("null".to_owned(), |share| share.to_string());
+        let (sweeper, p99) =
+            (number(expired.sweeper), format!("{:?}", expired.get_p99.unwrap_or_default()));
+        let late = format!("{:?}", expired.late).replace("NaN", "null");
+        println!(r#"{{"late": {late}, "sweeper": {sweeper}, "get_p99": {p99}}}"#);
         return Ok(());
     }
     let opened = open(store).ok_or_else(|| format!("unknown store {store}"))?;
