@@ -335,13 +335,16 @@ impl Table {
 
     /// Everything that must not happen under the lock of a shard.
     pub fn follow_up(&self, place: usize, fx: Effects) {
+        watch::wake(&self.follow_up_without_waking(place, fx));
+    }
+
+    /// As [`follow_up`](Table::follow_up), but gives back the watches that have something new.
+    fn follow_up_without_waking(&self, place: usize, fx: Effects) -> Vec<Arc<Subscriber>> {
         let slot = &self.slots[place];
         if let (Some(replication), false) = (&self.replication, fx.changed.is_empty()) {
             replication.send(fx.changed);
         }
-        if fx.logged {
-            self.dispatch(place);
-        }
+        let news = if fx.logged { self.deliver(place) } else { Vec::new() };
         for outcome in &fx.outcomes {
             outcome.notify();
         }
@@ -355,10 +358,7 @@ impl Table {
         {
             (self.alarm.ring)();
         }
-    }
-
-    fn dispatch(&self, place: usize) {
-        watch::wake(&self.deliver(place));
+        news
     }
 
     /// Hands out the events of a shard and returns who is to be woken.
@@ -443,18 +443,28 @@ impl Table {
     pub fn sweep(&self) -> bool {
         let now = self.clock.now();
         let mut any = false;
+        // Once each, however many of their entries have expired.
+        let mut to_wake: Vec<Arc<Subscriber>> = Vec::new();
         for (place, slot) in self.slots.iter().enumerate() {
             while slot.next_wall.load(Ordering::SeqCst) <= now.wall
                 || slot.next_mono.load(Ordering::SeqCst) <= now.mono
             {
                 any = true;
-                let more =
-                    self.change(place, true, |shard, cx, fx| shard.sweep(SWEEP_BUDGET, cx, fx));
+                let sweep = |shard: &mut Shard, cx: &Context<'_>, fx: &mut Effects| {
+                    shard.sweep(SWEEP_BUDGET, cx, fx)
+                };
+                let (more, fx) = self.change_quietly(place, true, sweep);
+                for subscriber in self.follow_up_without_waking(place, fx) {
+                    if !to_wake.iter().any(|other| Arc::ptr_eq(other, &subscriber)) {
+                        to_wake.push(subscriber);
+                    }
+                }
                 if !more {
                     break;
                 }
             }
         }
+        watch::wake(&to_wake);
         any
     }
 
