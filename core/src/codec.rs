@@ -456,6 +456,24 @@ mod tests {
     }
 
     proptest! {
+        /// What is taken from other members is read unchecked later.
+        #[test]
+        fn canonical_is_what_can_be_decoded(
+            tag in prop::sample::select(vec![NIL, TRUE, INT, FLOAT, TEXT, BYTES, LIST, MAP]),
+            mut rest in prop::collection::vec(any::<u8>(), 0..9),
+            with_length in any::<bool>(),
+        ) {
+            if with_length {
+                rest.insert(0, rest.len() as u8);
+            }
+            rest.insert(0, tag);
+            let decoded = decode(&rest);
+            prop_assert_eq!(is_canonical(&rest), decoded.is_ok());
+            if let Ok(Value::Text(_)) = decoded.and_then(Value::try_from) {
+                prop_assert!(std::str::from_utf8(&rest[2..]).is_ok());
+            }
+        }
+
         #[test]
         fn values_come_back_as_they_went_in(value in values()) {
             let encoded = Encoded::new(&value).unwrap();
