@@ -1,8 +1,8 @@
 //! What the table holds for a key: one allocation with header, key and (unless large) value.
 //!
 //! What most records do without takes no room in the header. After it come, in this order: the length of the
-//! key and whether the record expires (one byte; three for long keys), when it does (eight bytes, if it does),
-//! the key, the value.
+//! key and what else there is (one byte; three for long keys), when the record expires (eight bytes, if it does),
+//! the key's tag (four bytes, in a cluster), the key, the value.
 //!
 //! A record never changes; every mutation makes a new one, so a reader's copy is a snapshot.
 
@@ -32,8 +32,10 @@ struct Header {
 
 /// In the first byte after the header: the record expires.
 const EXPIRES: u8 = 0x80;
+/// Likewise: the tag of its key is kept, because a repair asks all records for theirs.
+const TAGGED: u8 = 0x40;
 /// In the rest of that byte, in place of a length: two more bytes have it.
-const LONG_KEY: u8 = 0x7f;
+const LONG_KEY: u8 = 0x3f;
 
 /// What most records do not have.
 #[derive(Clone, Default)]
@@ -62,6 +64,8 @@ pub(crate) struct NewValue<'a> {
     pub exp: u64,
     pub writer: Arc<Member>,
     pub lock: Option<LockRegister>,
+    /// Whether this is one of many members, who compare what they have.
+    pub in_cluster: bool,
     /// The epoch of what it takes the place of: word of the lock behind that may not have come yet.
     pub after: u64,
 }
@@ -84,7 +88,8 @@ impl Record {
         let large = new.content.large.cloned();
         let inline = if large.is_some() { &[][..] } else { new.content.bytes };
         let rare = Rare { lock: new.lock, minor: None, fence_epoch, large, dead: false };
-        Record::build(new.time, new.exp, new.writer, rare.boxed(), new.key, inline)
+        let flags = if new.in_cluster { TAGGED } else { 0 };
+        Record::build(flags, new.time, new.exp, new.writer, rare.boxed(), new.key, inline)
     }
 
     pub fn stamped(new: Stamped<'_>) -> Record {
@@ -95,13 +100,13 @@ impl Record {
         let large = (bytes.len() > MAX_INLINE).then(|| Arc::from(bytes));
         let inline = if large.is_some() { &[][..] } else { bytes };
         let rare = Rare { lock, minor: stamp.minor, fence_epoch, large, dead: stamp.dead };
-        Record::build(stamp.time, exp, writer, rare.boxed(), key, inline)
+        Record::build(TAGGED, stamp.time, exp, writer, rare.boxed(), key, inline)
     }
 
     /// What is left of a key that has, or had, a lock but no value that anybody knows of.
     pub fn lock_only(key: &[u8], writer: Arc<Member>, lock: LockRegister) -> Record {
         let rare = Rare { lock: Some(lock), ..Rare::default() };
-        Record::build(0, NEVER, writer, rare.boxed(), key, &[])
+        Record::build(TAGGED, 0, NEVER, writer, rare.boxed(), key, &[])
     }
 
     /// When there was a value last, as far as this record tells; all members see the same. One written under
@@ -122,7 +127,8 @@ impl Record {
         let header = &self.0.header.header;
         let mut rare = header.rare.as_deref().cloned().unwrap_or_default();
         rare.large = None;
-        Record::build(header.time, self.exp(), header.writer.clone(), rare.boxed(), self.key(), &[])
+        let (flags, writer) = (self.0.slice[0], header.writer.clone());
+        Record::build(flags, header.time, self.exp(), writer, rare.boxed(), self.key(), &[])
     }
 
     /// What is left once the value was deleted under the same stamp.
@@ -131,7 +137,9 @@ impl Record {
         faded.derive(NEVER, |rare| rare.dead = true)
     }
 
+    /// Of `flags` only [`TAGGED`] counts.
     fn build(
+        flags: u8,
         time: u64,
         exp: u64,
         writer: Arc<Member>,
@@ -146,15 +154,19 @@ impl Record {
         // A thread that ends has no buffer any more, but destructors that may still write.
         let mut joined = JOINED.try_with(RefCell::take).unwrap_or_default();
         joined.clear();
-        let expires = if exp == NEVER { 0 } else { EXPIRES };
+        let tagged = flags & TAGGED;
+        let flags = tagged | if exp == NEVER { 0 } else { EXPIRES };
         if key.len() < LONG_KEY.into() {
-            joined.push(expires | key.len() as u8);
+            joined.push(flags | key.len() as u8);
         } else {
-            joined.push(expires | LONG_KEY);
+            joined.push(flags | LONG_KEY);
             joined.extend_from_slice(&(key.len() as u16).to_le_bytes());
         }
         if exp != NEVER {
             joined.extend_from_slice(&exp.to_le_bytes());
+        }
+        if tagged != 0 {
+            joined.extend_from_slice(&key_tag(key).to_le_bytes());
         }
         joined.extend_from_slice(key);
         joined.extend_from_slice(inline);
@@ -169,7 +181,8 @@ impl Record {
         let mut rare = header.rare.as_deref().cloned().unwrap_or_default();
         change(&mut rare);
         let (key, inline) = self.parts();
-        Record::build(header.time, exp, header.writer.clone(), rare.boxed(), key, inline)
+        let (flags, writer) = (self.0.slice[0], header.writer.clone());
+        Record::build(flags, header.time, exp, writer, rare.boxed(), key, inline)
     }
 
     pub fn with_lock(&self, lock: LockRegister) -> Record {
@@ -189,8 +202,9 @@ impl Record {
             LONG_KEY => (3, usize::from(u16::from_le_bytes([bytes[1], bytes[2]]))),
             short => (1, usize::from(short)),
         };
-        let start = start + if bytes[0] & EXPIRES == 0 { 0 } else { 8 };
-        bytes[start..].split_at(key_len)
+        let expiry = if bytes[0] & EXPIRES == 0 { 0 } else { 8 };
+        let tag = if bytes[0] & TAGGED == 0 { 0 } else { 4 };
+        bytes[start + expiry + tag..].split_at(key_len)
     }
 
     #[inline]
@@ -235,7 +249,13 @@ impl Record {
 
     /// The first half of a hash of the key that is the same on every member, for ever.
     pub fn tag(&self) -> u32 {
-        (xxh3_64(self.key()) >> 32) as u32
+        let bytes = &self.0.slice;
+        if bytes[0] & TAGGED == 0 {
+            return key_tag(self.key());
+        }
+        let start = if bytes[0] & LONG_KEY == LONG_KEY { 3 } else { 1 };
+        let start = start + if bytes[0] & EXPIRES == 0 { 0 } else { 8 };
+        bytes[start..].first_chunk().map_or(0, |tag| u32::from_le_bytes(*tag))
     }
 
     /// Whether a value was ever put; otherwise only a lock is known.
@@ -316,6 +336,11 @@ impl Record {
         // The key lies in the allocation and is never empty: its address is the record's own.
         std::ptr::eq(self.0.slice.as_ptr(), other.0.slice.as_ptr())
     }
+}
+
+/// The first half of a hash of the key that is the same on every member, for ever.
+fn key_tag(key: &[u8]) -> u32 {
+    (xxh3_64(key) >> 32) as u32
 }
 
 /// What the counters of an Arc take, or its counter and the length of what it holds.

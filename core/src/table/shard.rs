@@ -342,7 +342,17 @@ impl Shard {
         let time = self.mint(at.known(), cx);
         let writer = cx.member.clone();
         let after = at.known().map_or(0, Record::epoch);
-        let record = Record::new(NewValue { key: at.key, content, time, exp, writer, lock, after });
+        let in_cluster = cx.replication.is_some();
+        let record = Record::new(NewValue {
+            key: at.key,
+            content,
+            time,
+            exp,
+            writer,
+            lock,
+            in_cluster,
+            after,
+        });
         let room = if reserved { Room::Reserved } else { Room::Ask };
         self.replace(at.hash, at.present.as_ref(), record.clone(), room, cx, fx)?;
         self.emit(EventKind::Put, &record, cx, fx);
