@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 
+import plotting
+
 # experiment, whether Redis has the same, repetitions when quick and else
 EXPERIMENTS = [
     ("put-40", True, 2, 5),
@@ -66,12 +68,7 @@ def measure(program: pathlib.Path, entries: int, quick: bool, result) -> tuple[l
 
 
 def plot_lag(lag: list[float], out: pathlib.Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axis = pyplot.subplots(figsize=(7, 3), constrained_layout=True)
+    figure, axis = plotting.pyplot().subplots(figsize=(7, 3), constrained_layout=True)
     axis.plot(lag, [n / (len(lag) - 1) for n in range(len(lag))], color="#b5651d")
     for share in (0.5, 0.99):
         at = lag[round(share * (len(lag) - 1))]
@@ -81,8 +78,7 @@ def plot_lag(lag: list[float], out: pathlib.Path) -> None:
     axis.set_xlabel("lag in ms", fontsize=8)
     axis.set_title("share of 50,000 puts a second that two other members have within a time", fontsize=8, loc="left")
     axis.tick_params(labelsize=7)
-    for ending in ("svg", "png"):
-        figure.savefig(out / f"lag.{ending}")
+    plotting.save(figure, out, "lag")
 
 
 def sizes(libraries: dict[str, pathlib.Path], out: pathlib.Path, result) -> list[dict]:

@@ -8,6 +8,7 @@ import tempfile
 import threading
 import time
 
+import plotting
 import redis_server
 
 STORES = ("minikv", "moka", "redis")
@@ -62,12 +63,7 @@ def of_redis(entries: int, spread: float) -> list[float]:
 
         listener = threading.Thread(target=listen)
         listener.start()
-        pipe = client.pipeline(transaction=False)
-        for number in range(entries):
-            pipe.set(str(number), f"{number:040}", pxat=int(due[number] * 1e3))
-            if number % 1000 == 999:
-                pipe.execute()
-        pipe.execute()
+        redis_server.fill(client, entries, str, lambda number: int(due[number] * 1e3))
         listener.join()
     late += [LONGEST * 1e3] * (entries - len(late))
     late.sort()
@@ -75,12 +71,7 @@ def of_redis(entries: int, spread: float) -> list[float]:
 
 
 def plot(late: dict[str, list[float]], out: pathlib.Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axis = pyplot.subplots(figsize=(7, 3), constrained_layout=True)
+    figure, axis = plotting.pyplot().subplots(figsize=(7, 3), constrained_layout=True)
     for store, color in zip(STORES, ("#b5651d", "#446688", "#8899aa")):
         if store in late:
             axis.plot([max(ms, 0.01) for ms in late[store]], range(101), label=store, color=color)
@@ -89,6 +80,4 @@ def plot(late: dict[str, list[float]], out: pathlib.Path) -> None:
     axis.set_ylabel("% of expiry events told", fontsize=8)
     axis.tick_params(labelsize=7)
     axis.legend(fontsize=7)
-    for ending in ("svg", "png"):
-        figure.savefig(out / f"expiry.{ending}")
-    pyplot.close(figure)
+    plotting.save(figure, out, "expiry")

@@ -3,6 +3,8 @@
 import pathlib
 import sys
 
+import plotting
+
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 QUICK_SIZES = (1_000, 10_000, 100_000)
 STORES = ("minikv", "papaya", "dashmap")
@@ -25,13 +27,8 @@ def measure(of_store, quick: bool) -> dict[str, dict[str, list[tuple[int, float]
 
 
 def plot(found: dict[str, dict[str, list[tuple[int, float]]]], out: pathlib.Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     units = {"get-random": "ns a random get", "memory": "bytes an entry"}
-    figure, axes = pyplot.subplots(1, len(units), figsize=(9, 3), constrained_layout=True)
+    figure, axes = plotting.pyplot().subplots(1, len(units), figsize=(9, 3), constrained_layout=True)
     for axis, (row, title) in zip(axes, units.items()):
         for store, points in found.get(row, {}).items():
             color = {"minikv": "#b5651d", "papaya": "#446688", "dashmap": "#8899aa"}[store]
@@ -42,5 +39,4 @@ def plot(found: dict[str, dict[str, list[tuple[int, float]]]], out: pathlib.Path
         axis.set_title(title, fontsize=8, loc="left")
         axis.tick_params(labelsize=7)
     axes[0].legend(fontsize=7)
-    for ending in ("svg", "png"):
-        figure.savefig(out / f"growth.{ending}")
+    plotting.save(figure, out, "growth")

@@ -4,6 +4,7 @@ import contextlib
 import pathlib
 import shutil
 import subprocess
+import tempfile
 import time
 
 
@@ -34,19 +35,22 @@ def run(folder: str):
         server.wait()
 
 
+def fill(client, entries: int, key, due=lambda number: None) -> None:
+    """A thousand at a time. `due`: when an entry expires, in ms since the epoch."""
+    pipe = client.pipeline(transaction=False)
+    for number in range(entries):
+        pipe.set(key(number), f"{number:040}", pxat=due(number))
+        if number % 1000 == 999:
+            pipe.execute()
+    pipe.execute()
+
+
 def bytes_an_entry(entries: int) -> float:
     """What the process grows by, for each entry of the standard workload."""
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder, run(folder) as client:
         pid = client.info("server")["process_id"]
         before = resident(pid)
-        pipe = client.pipeline(transaction=False)
-        for number in range(entries):
-            pipe.set(f"session:{number:012}", f"{number:040}")
-            if number % 1000 == 999:
-                pipe.execute()
-        pipe.execute()
+        fill(client, entries, lambda number: f"session:{number:012}")
         return (resident(pid) - before) / entries
 
 

@@ -12,6 +12,7 @@ import tempfile
 import cluster
 import expiring
 import growth
+import plotting
 import redis_server
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -137,15 +138,10 @@ def table(rows: list[dict]) -> str:
 
 
 def plot(rows: list[dict]) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     rows = [row for row in rows if row["peers"]]
     if not rows:
         return
-    figure, axes = pyplot.subplots(
+    figure, axes = plotting.pyplot().subplots(
         len(rows), 1, figsize=(7, 1.3 * len(rows)), constrained_layout=True, squeeze=False
     )
     for axis, row in zip(axes[:, 0], rows):
@@ -155,8 +151,7 @@ def plot(rows: list[dict]) -> None:
         axis.set_title(f"{row['row']} ({row['unit']})", fontsize=8, loc="left")
         axis.tick_params(labelsize=7)
         axis.invert_yaxis()
-    for ending in ("svg", "png"):
-        figure.savefig(OUT / f"bench.{ending}")
+    plotting.save(figure, OUT, "bench")
 
 
 def libraries() -> dict[str, pathlib.Path]:

@@ -79,10 +79,6 @@ impl Clock {
         }
     }
 
-    pub fn is_system(&self) -> bool {
-        matches!(self, Clock::System)
-    }
-
     pub fn now(&self) -> Now {
         Now { wall: self.wall(), mono: self.mono() }
     }

@@ -37,6 +37,14 @@ const TAGGED: u8 = 0x40;
 /// In the rest of that byte, in place of a length: two more bytes have it.
 const LONG_KEY: u8 = 0x3f;
 
+/// Where in the bytes after the header its parts begin.
+struct Layout {
+    expiry: usize,
+    tag: usize,
+    key: usize,
+    key_len: usize,
+}
+
 /// What most records do not have.
 #[derive(Clone, Default)]
 struct Rare {
@@ -193,18 +201,24 @@ impl Record {
         self.derive(exp, |rare| rare.minor = Some(minor))
     }
 
-    /// The key, and the value unless it lies apart.
+    /// Where `build` has put what.
     #[inline]
-    fn parts(&self) -> (&[u8], &[u8]) {
-        // What `build` has written: the lengths are right.
+    fn layout(&self) -> Layout {
         let bytes = &self.0.slice;
-        let (start, key_len) = match bytes[0] & LONG_KEY {
+        let (expiry, key_len) = match bytes[0] & LONG_KEY {
             LONG_KEY => (3, usize::from(u16::from_le_bytes([bytes[1], bytes[2]]))),
             short => (1, usize::from(short)),
         };
-        let expiry = if bytes[0] & EXPIRES == 0 { 0 } else { 8 };
-        let tag = if bytes[0] & TAGGED == 0 { 0 } else { 4 };
-        bytes[start + expiry + tag..].split_at(key_len)
+        let tag = expiry + if bytes[0] & EXPIRES == 0 { 0 } else { 8 };
+        let key = tag + if bytes[0] & TAGGED == 0 { 0 } else { 4 };
+        Layout { expiry, tag, key, key_len }
+    }
+
+    /// The key, and the value unless it lies apart.
+    #[inline]
+    fn parts(&self) -> (&[u8], &[u8]) {
+        let Layout { key, key_len, .. } = self.layout();
+        self.0.slice[key..].split_at(key_len)
     }
 
     #[inline]
@@ -232,8 +246,7 @@ impl Record {
         if bytes[0] & EXPIRES == 0 {
             return NEVER;
         }
-        let start = if bytes[0] & LONG_KEY == LONG_KEY { 3 } else { 1 };
-        let exp = bytes[start..].first_chunk();
+        let exp = bytes[self.layout().expiry..].first_chunk();
         exp.map_or(NEVER, |exp| u64::from_le_bytes(*exp))
     }
 
@@ -253,9 +266,7 @@ impl Record {
         if bytes[0] & TAGGED == 0 {
             return key_tag(self.key());
         }
-        let start = if bytes[0] & LONG_KEY == LONG_KEY { 3 } else { 1 };
-        let start = start + if bytes[0] & EXPIRES == 0 { 0 } else { 8 };
-        bytes[start..].first_chunk().map_or(0, |tag| u32::from_le_bytes(*tag))
+        bytes[self.layout().tag..].first_chunk().map_or(0, |tag| u32::from_le_bytes(*tag))
     }
 
     /// Whether a value was ever put; otherwise only a lock is known.

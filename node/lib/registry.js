@@ -58,8 +58,9 @@ class Registry {
   }
 
   value(key, fallback) {
-    const near = (this.#near ??= this.#id === RELEASED ? undefined : Near.of(this.#id))
-    if (typeof key !== 'string' || !near) return native.value(this.#id, key, fallback)
+    if (this.#near === undefined) this.#near = Near.of(this.#id)
+    const near = this.#near
+    if (typeof key !== 'string' || near === null) return native.value(this.#id, key, fallback)
     const kept = near.get(key)
     if (kept !== undefined) return kept.value
     const value = native.valueNoted(this.#id, key, fallback)

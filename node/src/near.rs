@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use minikv::{Counted, Token};
+use minikv::{Counted, ValueType};
 
 use crate::js::Words;
 
@@ -26,12 +26,11 @@ impl Note {
 
     /// Of values of which each reader gets a copy of its own nothing is kept.
     pub fn take(&self, read: &Counted) {
-        let token = read.entry.as_ref().map(|entry| entry.reader().token());
-        let keep = match token {
-            Some(Ok(Token::Text(text))) => text.len() <= LONGEST_TEXT,
-            Some(Ok(Token::Nil | Token::Bool(_) | Token::Int(_) | Token::Float(_))) => true,
+        let keep = read.entry.as_ref().is_some_and(|entry| match entry.value_type() {
+            ValueType::Text => entry.as_str().is_some_and(|text| text.len() <= LONGEST_TEXT),
+            ValueType::Nil | ValueType::Bool | ValueType::Int | ValueType::Float => true,
             _ => false,
-        };
+        });
         if !keep || read.until == 0 {
             return self.nothing();
         }

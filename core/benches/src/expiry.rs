@@ -7,13 +7,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use minikv::{EventKind, Options, PutOptions, Registry, WatchOptions};
 
-use super::{key, value};
+use super::{HOT, key, value};
 
 /// What the kernel counts the time of a thread in.
 const TICKS_PER_SECOND: f64 = 100.0;
 /// Between two reads whose time is taken.
 const PAUSE: Duration = Duration::from_micros(100);
-const STAYING: usize = 1000;
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
@@ -52,7 +51,7 @@ fn hundredths(mut late: Vec<f64>) -> Vec<f64> {
 fn of_minikv(entries: usize, spread: Duration) -> Result<Expired, minikv::Error> {
     let kv = Registry::start(Options::unnamed())?;
     let watch = kv.watch_with(WatchOptions::new().capacity(WatchOptions::MAX_CAPACITY))?;
-    for number in 0..STAYING {
+    for number in 0..HOT {
         kv.put(format!("staying:{number}"), number as i64)?;
     }
     let start = now();
@@ -89,7 +88,7 @@ fn of_minikv(entries: usize, spread: Duration) -> Result<Expired, minikv::Error>
 
 /// Times of single reads of entries that stay, until `is_over` says so.
 fn read_times(kv: &Registry, is_over: impl Fn() -> bool) -> Vec<f64> {
-    let keys: Vec<String> = (0..STAYING).map(|number| format!("staying:{number}")).collect();
+    let keys: Vec<String> = (0..HOT).map(|number| format!("staying:{number}")).collect();
     let mut times = Vec::new();
     for key in keys.iter().cycle() {
         if is_over() {

@@ -105,6 +105,11 @@ impl Peer {
         }
     }
 
+    /// For how long nothing was heard of it.
+    fn silent(&self, now: u64) -> u64 {
+        now.saturating_sub(self.heard_at)
+    }
+
     /// For how long it is not known to have heard this member.
     fn deaf(&self, now: u64) -> u64 {
         now.saturating_sub(self.echoed_at.max(self.first_heard))
@@ -327,7 +332,7 @@ impl State {
         let timeout = settings.failure_timeout;
         let mut changed = false;
         for peer in self.peers.all.values_mut() {
-            let silent = now.saturating_sub(peer.heard_at);
+            let silent = peer.silent(now);
             let live =
                 !peer.left && !peer.unlinked && silent <= timeout && peer.deaf(now) <= 2 * timeout;
             if live != peer.live {
@@ -431,9 +436,7 @@ impl State {
         self.peers.beat += 1;
         self.peers.beats.push_back((self.peers.beat, now));
         keep_last(&mut self.peers.beats, BEATS);
-        let lately = |peer: &&Peer| {
-            !peer.left && now.saturating_sub(peer.heard_at) <= cx.settings.patience()
-        };
+        let lately = |peer: &&Peer| !peer.left && peer.silent(now) <= cx.settings.patience();
         let heard = self.peers.all.values().filter(lately);
         let beat = Heartbeat {
             name: cx.table.member.name.to_string(),
@@ -493,7 +496,7 @@ impl State {
         let (timeout, remember) = (cx.settings.failure_timeout, cx.settings.remember);
         let Peers { all, agreed, .. } = &mut self.peers;
         all.retain(|member, peer| {
-            let stays = peer.live || now.saturating_sub(peer.heard_at) <= remember;
+            let stays = peer.live || peer.silent(now) <= remember;
             // Should they meet again, it matters what both had when they last agreed.
             if let Some(when) = peer.agreed.filter(|_| !stays && !peer.left) {
                 agreed.insert(*member, when);
@@ -505,7 +508,7 @@ impl State {
             oldest.map(|member| agreed.remove(&member));
         }
         for peer in self.peers.all.values_mut().filter(|peer| !peer.live && !peer.left) {
-            let silent = now.saturating_sub(peer.heard_at);
+            let silent = peer.silent(now);
             if now.saturating_sub(peer.dialled_at) >= timeout.max(silent / 8) {
                 peer.dialled_at = now;
                 todo.dials.push(Dial {

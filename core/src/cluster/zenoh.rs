@@ -308,15 +308,11 @@ impl Shared {
         format!("{}/at/{incarnation:032x}/{}", self.prefix, hex(&endpoints.join("\n")))
     }
 
-    /// Who announced this endpoint, and whether it is linked.
-    fn who_is_at(&self, endpoint: &str) -> Option<(u128, bool)> {
-        let known = self.known.lock();
-        // A member that runs rather than one that ran there before.
-        known
-            .iter()
-            .filter(|(_, member)| member.endpoints.iter().any(|at| at == endpoint))
-            .map(|(incarnation, member)| (*incarnation, member.linked))
-            .max_by_key(|(_, linked)| *linked)
+    /// Whether a member that is linked has announced this endpoint.
+    fn is_linked_at(&self, endpoint: &str) -> bool {
+        let is_there =
+            |member: &Known| member.linked && member.endpoints.iter().any(|at| at == endpoint);
+        self.known.lock().values().any(is_there)
     }
 
     /// The incarnation and the endpoints, if it is of this cluster.

@@ -202,9 +202,13 @@ impl Registry {
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
         let key = key.as_ref();
         self.check_key(key)?;
-        let entry = self.0.core.table.get(key);
+        self.unless_stopped(self.0.core.table.get(key))
+    }
+
+    /// Nothing is no answer of a registry that was stopped meanwhile: a stop empties the table.
+    #[inline]
+    fn unless_stopped(&self, entry: Option<Entry>) -> Result<Option<Entry>> {
         if entry.is_none() {
-            // A stop empties the table.
             self.ensure_running()?;
         }
         Ok(entry)
@@ -222,20 +226,17 @@ impl Registry {
     #[doc(hidden)]
     pub fn get_counted(&self, key: impl AsRef<[u8]>) -> Result<Counted> {
         let key = key.as_ref();
+        self.check_key(key)?;
         let table = &self.0.core.table;
-        let slot = WriteCounters::slot(table.hash(key));
+        let hash = table.hash(key);
+        let slot = WriteCounters::slot(hash);
         let count = table.counters().read(slot);
-        let entry = self.get(key)?;
+        let entry = self.unless_stopped(table.get_hashed(hash, key))?;
         let until = match entry.as_ref().and_then(Entry::exp) {
             None => u64::MAX,
-            // Nobody else knows what another clock shows.
-            Some(exp) => {
-                if table.clock.is_system() {
-                    exp
-                } else {
-                    0
-                }
-            }
+            // Nobody else knows what that clock shows.
+            Some(_) if table.clock.is_manual() => 0,
+            Some(exp) => exp,
         };
         Ok(Counted { entry, slot, count, until })
     }

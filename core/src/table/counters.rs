@@ -1,5 +1,6 @@
 //! Counters of writes, for caches in front of a registry that are never stale.
 
+use super::SHARDS;
 use crate::entry::Entry;
 use crate::sync::atomic::{AtomicU32, Ordering};
 
@@ -41,14 +42,11 @@ impl WriteCounters {
         low.store(next, Ordering::SeqCst);
     }
 
-    pub(crate) fn count_all(&self, slots: impl Iterator<Item = usize>) {
-        for slot in slots {
+    /// As if each key of this shard had been written.
+    pub(crate) fn count_shard(&self, place: usize) {
+        for slot in (place..SLOTS).step_by(SHARDS) {
             self.count(slot);
         }
-    }
-
-    pub(crate) fn all_slots(place: usize, places: usize) -> impl Iterator<Item = usize> {
-        (place..SLOTS).step_by(places)
     }
 
     /// All words, two for each slot, for readers that are not written in Rust.

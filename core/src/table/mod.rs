@@ -172,7 +172,10 @@ impl Table {
 
     /// The entry that a reader sees. The clocks are asked only if the record depends on them.
     pub fn get(&self, key: &[u8]) -> Option<Entry> {
-        let hash = self.hash(key);
+        self.get_hashed(self.hash(key), key)
+    }
+
+    pub fn get_hashed(&self, hash: u64, key: &[u8]) -> Option<Entry> {
         let record = self.slots[Table::place(hash)].shard.read().get(hash, key).cloned()?;
         self.view(record)
     }
@@ -504,7 +507,7 @@ impl Table {
             self.change(place, false, |shard, cx, fx| {
                 shard.close(fx);
                 if let Some(counters) = cx.counters {
-                    counters.count_all(WriteCounters::all_slots(place, SHARDS));
+                    counters.count_shard(place);
                 }
             });
         }

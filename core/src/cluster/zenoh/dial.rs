@@ -105,9 +105,7 @@ impl Dialler {
     }
 
     async fn is_linked_to(&self, addresses: &[String]) -> bool {
-        let announced =
-            |address: &String| self.shared.who_is_at(address).is_some_and(|(_, linked)| linked);
-        if addresses.iter().any(announced) {
+        if addresses.iter().any(|address| self.shared.is_linked_at(address)) {
             return true;
         }
         // It may have announced other addresses than the one over which it was dialled.

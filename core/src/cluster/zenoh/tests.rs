@@ -19,6 +19,12 @@ struct Seen {
     refused: Vec<String>,
 }
 
+impl Seen {
+    fn has(&self, text: &str) -> bool {
+        self.messages.iter().any(|message| message == text.as_bytes())
+    }
+}
+
 #[derive(Default)]
 struct Inbox {
     seen: StdMutex<Seen>,
@@ -61,14 +67,11 @@ impl Inbox {
 
     #[track_caller]
     fn until_message(&self, text: &str) {
-        self.until(text, |seen| {
-            seen.messages.iter().any(|message| message == text.as_bytes()).then_some(())
-        });
+        self.until(text, |seen| seen.has(text).then_some(()));
     }
 
     fn has_within(&self, wait: Duration, text: &str) -> bool {
-        let is_missing =
-            |seen: &mut Seen| !seen.messages.iter().any(|message| message == text.as_bytes());
+        let is_missing = |seen: &mut Seen| !seen.has(text);
         let seen = self.seen.lock().unwrap();
         let waited = self.changed.wait_timeout_while(seen, wait, is_missing).unwrap();
         !waited.1.timed_out()

@@ -72,13 +72,19 @@ fn carry(near: &TcpStream, far: &TcpStream, inward: bool, mode: &(StdMutex<usize
     let _ = near.shutdown(Shutdown::Both);
 }
 
-#[test]
-fn a_cut_link_is_told_on_both_sides_and_dialled_again() {
+/// The second is configured to dial the first, and does so over the wire.
+fn linked_by_a_wire() -> (Member, Wire, Member) {
     let a = member(&[]);
     let wire = Wire::to(&a.engine.endpoints()[0]);
-    // A configured peer comes back by itself.
     let b = open(config("127.0.0.1:0", std::slice::from_ref(&wire.endpoint)));
     assert_linked(&a, &b);
+    (a, wire, b)
+}
+
+#[test]
+fn a_cut_link_is_told_on_both_sides_and_dialled_again() {
+    // A configured peer comes back by itself.
+    let (a, wire, b) = linked_by_a_wire();
     wire.set(CUT);
     a.inbox.until_down(&b);
     b.inbox.until_down(&a);
@@ -105,10 +111,7 @@ fn a_cut_link_is_told_on_both_sides_and_dialled_again() {
 /// it declares nothing on it, and drops what comes as something it has had before.
 #[test]
 fn a_link_that_only_one_side_made_anew_carries_messages_in_the_end() {
-    let a = member(&[]);
-    let wire = Wire::to(&a.engine.endpoints()[0]);
-    let b = open(config("127.0.0.1:0", std::slice::from_ref(&wire.endpoint)));
-    assert_linked(&a, &b);
+    let (a, wire, b) = linked_by_a_wire();
     // So much was said that what is said on the new link seems old.
     for number in 0..10_000 {
         a.engine.send(b.incarnation, Lane::Bulk, numbered(number, 100));
