@@ -11,6 +11,7 @@
 //! | 7 | list | count in 4 bytes, big-endian, then the items |
 //! | 8 | map | count in 4 bytes, big-endian, then key (as the rest of a text) and value, sorted by key bytes |
 
+use std::cell::Cell;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -45,7 +46,10 @@ pub struct Encoded(Vec<u8>);
 impl Encoded {
     /// Encodes a value.
     pub fn new(value: impl IntoValue) -> Result<Encoded> {
-        let mut encoder = Encoder::new();
+        Encoded::by(Encoder::new(), value)
+    }
+
+    pub(crate) fn by(mut encoder: Encoder, value: impl IntoValue) -> Result<Encoded> {
         value.encode(&mut encoder)?;
         encoder.finish()
     }
@@ -77,6 +81,20 @@ impl Prepared {
     pub fn content(&self) -> Content<'_> {
         Content { bytes: &self.encoded.0, large: self.large.as_ref() }
     }
+
+    /// The value has been stored: the thread's next one is encoded in the same memory.
+    pub fn recycle(self) {
+        let buffer = self.encoded.0;
+        if (1..=MAX_INLINE).contains(&buffer.capacity()) {
+            // A thread that ends has no place for it any more.
+            let _ = SPARE.try_with(|spare| spare.set(buffer));
+        }
+    }
+}
+
+thread_local! {
+    /// What the value that was stored last was encoded in.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// Writes one value, piece by piece, and names the path to whatever cannot be stored.
@@ -107,6 +125,14 @@ impl Encoder {
     /// An encoder with nothing written.
     pub fn new() -> Encoder {
         Encoder::default()
+    }
+
+    /// As [`new`](Encoder::new), for a value that is stored at once: its buffer is one that this thread has used before.
+    #[doc(hidden)]
+    pub fn reusing() -> Encoder {
+        let mut out = SPARE.try_with(Cell::take).unwrap_or_default();
+        out.clear();
+        Encoder { out, ..Encoder::default() }
     }
 
     /// Writes nil.
@@ -209,6 +235,15 @@ impl Encoder {
         self.copy(&mut Reader::new(&value.0))
     }
 
+    /// As [`encoded`](Encoder::encoded), without a copy where it is the whole value.
+    pub(crate) fn take(&mut self, value: Encoded) -> Result<()> {
+        if !self.open.is_empty() || self.done {
+            return self.encoded(&value);
+        }
+        self.out = value.0;
+        self.end_value()
+    }
+
     fn copy(&mut self, reader: &mut Reader<'_>) -> Result<()> {
         match reader.token()? {
             Token::Nil => self.nil(),
@@ -294,7 +329,9 @@ impl Encoder {
         self.begin_value()?;
         self.check_room(payload.len())?;
         // One allocation for most values: type, length, bytes.
-        self.out.reserve(2 + payload.len());
+        if self.out.capacity() == 0 {
+            self.out = Vec::with_capacity(2 + payload.len());
+        }
         self.out.push(tag);
         self.leb128(payload.len() as u64);
         self.out.extend_from_slice(payload);
@@ -504,6 +541,36 @@ mod tests {
         let Value::Map(map) = Value::try_from(encoded).unwrap() else { panic!("a map") };
         let entries: Vec<_> = map.iter().map(|(key, value)| (key.as_str(), value)).collect();
         assert_eq!(entries, [("", &Value::Int(4)), ("a", &Value::Int(2)), ("b", &Value::Int(3))]);
+    }
+
+    #[test]
+    fn a_buffer_that_was_used_before_leaves_no_trace() {
+        for text in ["a longer one first", "then", "", "a longer one again"] {
+            let mut encoder = Encoder::reusing();
+            encoder.text(text).unwrap();
+            let encoded = encoder.finish().unwrap();
+            assert_eq!(encoded, Encoded::new(text).unwrap());
+            // As a whole it is taken over, inside something it is copied.
+            let mut outer = Encoder::reusing();
+            encoded.clone().encode(&mut outer).unwrap();
+            assert_eq!(outer.finish().unwrap(), encoded);
+            assert!(outer_list(&encoded).is_ok());
+            Prepared::new(encoded).recycle();
+        }
+        let mut complete = Encoder::new();
+        complete.nil().unwrap();
+        assert!(Encoded::new(1).unwrap().encode(&mut complete).is_err());
+        assert!(complete.finish().is_err());
+    }
+
+    fn outer_list(item: &Encoded) -> Result<Encoded> {
+        let mut list = Encoder::reusing();
+        list.begin_list()?;
+        item.clone().encode(&mut list)?;
+        list.end()?;
+        let list = list.finish()?;
+        assert_eq!(decode(list.as_bytes())?, list);
+        Ok(list)
     }
 
     #[test]

@@ -16,11 +16,13 @@ pub(crate) fn generation() -> u64 {
 pub(crate) struct Generation(u64);
 
 impl Generation {
+    #[inline]
     pub fn now() -> Generation {
         Generation(generation())
     }
 
     /// Whether this process is a child of that one.
+    #[inline]
     pub fn is_over(self) -> bool {
         self.0 != generation()
     }

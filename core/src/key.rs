@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// The longest key and the longest prefix, in bytes.
 pub const MAX_KEY_BYTES: usize = 65_535;
 
+#[inline]
 pub(crate) fn check_key(key: &[u8]) -> Result<()> {
     match key.len() {
         0 => Err(Error::new(ErrorKind::InvalidKey, "the key is empty; a key has 1 to 65535 bytes")),

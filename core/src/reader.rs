@@ -69,6 +69,9 @@ impl<'a> Reader<'a> {
     /// The bytes of a text, not checked, if that is what the value is.
     #[inline]
     pub(crate) fn unchecked_text(mut self) -> Option<&'a [u8]> {
+        if let [TEXT, length @ 0..0x80, text @ ..] = self.rest {
+            return text.get(..usize::from(*length));
+        }
         let is_text = self.byte().is_ok_and(|tag| tag == TEXT);
         if is_text { self.length().and_then(|length| self.take(length)).ok() } else { None }
     }

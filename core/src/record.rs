@@ -7,6 +7,8 @@
 //! A record never changes; every mutation makes a new one, so a reader's copy is a snapshot.
 
 use std::cell::RefCell;
+use std::ffi::c_void;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use triomphe::ThinArc;
@@ -22,6 +24,7 @@ use crate::version::{Minor, Version};
 pub(crate) const MAX_INLINE: usize = 1024;
 
 #[derive(Clone)]
+#[repr(transparent)]
 pub(crate) struct Record(ThinArc<Header, u8>);
 
 struct Header {
@@ -98,6 +101,41 @@ impl Record {
         let rare = Rare { lock: new.lock, minor: None, fence_epoch, large, dead: false };
         let flags = if new.in_cluster { TAGGED } else { 0 };
         Record::build(flags, new.time, new.exp, new.writer, rare.boxed(), new.key, inline)
+    }
+
+    /// As a bare pointer, with its count.
+    pub fn into_raw(self) -> *mut c_void {
+        self.0.into_raw().cast_mut()
+    }
+
+    /// As [`into_raw`](Record::into_raw), without its count.
+    pub fn as_raw(&self) -> *const c_void {
+        self.0.as_ptr()
+    }
+
+    /// Whether nobody else has it.
+    #[cfg(test)]
+    pub fn is_alone(&self) -> bool {
+        ThinArc::strong_count(&self.0) == 1
+    }
+
+    /// # Safety
+    /// It came from [`into_raw`](Record::into_raw), and its count is given back once.
+    #[allow(unsafe_code)]
+    pub unsafe fn from_raw(raw: *const c_void) -> Record {
+        // SAFETY: handed on to the caller.
+        Record(unsafe { ThinArc::from_raw(raw) })
+    }
+
+    /// A record whose count is somebody else's.
+    ///
+    /// # Safety
+    /// It came from [`into_raw`](Record::into_raw), and is not freed before the result is gone.
+    #[inline]
+    #[allow(unsafe_code)]
+    pub unsafe fn borrowed(raw: *const c_void) -> ManuallyDrop<Record> {
+        // SAFETY: handed on to the caller; never dropped.
+        ManuallyDrop::new(unsafe { Record::from_raw(raw) })
     }
 
     pub fn stamped(new: Stamped<'_>) -> Record {
@@ -209,8 +247,9 @@ impl Record {
             LONG_KEY => (3, usize::from(u16::from_le_bytes([bytes[1], bytes[2]]))),
             short => (1, usize::from(short)),
         };
-        let tag = expiry + if bytes[0] & EXPIRES == 0 { 0 } else { 8 };
-        let key = tag + if bytes[0] & TAGGED == 0 { 0 } else { 4 };
+        // Without branches: every read comes by.
+        let tag = expiry + usize::from(bytes[0] & EXPIRES != 0) * 8;
+        let key = tag + usize::from(bytes[0] & TAGGED != 0) * 4;
         Layout { expiry, tag, key, key_len }
     }
 
@@ -224,6 +263,12 @@ impl Record {
     #[inline]
     pub fn key(&self) -> &[u8] {
         self.parts().0
+    }
+
+    /// Nothing but a value, for ever.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.0.slice[0] & EXPIRES == 0 && self.rare().is_none()
     }
 
     /// The value in its canonical encoding.
@@ -333,8 +378,7 @@ impl Record {
     /// Bytes of memory, without what the allocator adds.
     pub fn size(&self) -> usize {
         if self.rare().is_none() {
-            let (key, inline) = self.parts();
-            return size_of_content(key.len(), inline.len(), None);
+            return PLAIN + self.0.slice.len() - self.layout().key;
         }
         let owner = self.lock().map(|lock| lock.owner.as_deref());
         let size = size_of_content(self.key().len(), self.encoded().len(), owner);
@@ -361,13 +405,16 @@ const ARC: usize = 2 * size_of::<usize>();
 /// be known before it is known how long the key stays.
 const PREFIX: usize = 1 + size_of::<u64>();
 
+/// What every record takes beside its key and its value.
+const PLAIN: usize = ARC + size_of::<Header>() + PREFIX;
+
 /// Bytes of memory of a value as a put leaves it; `lock`: the owner's label of the key's lock, if it has one.
 pub(crate) fn size_of_content(key: usize, encoded: usize, lock: Option<Option<&str>>) -> usize {
     let is_large = encoded > MAX_INLINE;
     let apart = if lock.is_some() || is_large { ARC + size_of::<Rare>() } else { 0 };
     let owner = lock.flatten().map_or(0, |owner| ARC + owner.len());
     let large = if is_large { ARC } else { 0 };
-    ARC + size_of::<Header>() + PREFIX + key + encoded + apart + owner + large
+    PLAIN + key + encoded + apart + owner + large
 }
 
 impl Rare {

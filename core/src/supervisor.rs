@@ -50,15 +50,8 @@ impl Signal {
 
     /// Waits that long whatever rings. True: end.
     pub fn pause(&self, time: Duration) -> bool {
-        let deadline = Clock::System.mono().saturating_add(crate::clock::nanos(time));
         let mut state = self.state.lock();
-        while !state.stopping {
-            let left = deadline.saturating_sub(Clock::System.mono());
-            if left == 0 {
-                break;
-            }
-            self.changed.wait_for(&mut state, Duration::from_nanos(left));
-        }
+        self.changed.wait_while(&mut state, time, |state| !state.stopping);
         state.stopping
     }
 

@@ -7,6 +7,8 @@
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
+use crate::clock::{Clock, nanos};
+
 #[cfg(feature = "__shuttle")]
 use shuttle::sync as primitives;
 #[cfg(not(feature = "__shuttle"))]
@@ -14,9 +16,9 @@ use std::sync as primitives;
 
 pub(crate) use self::primitives::{RwLockReadGuard, RwLockWriteGuard, atomic};
 #[cfg(feature = "__shuttle")]
-pub(crate) use shuttle::thread;
+pub(crate) use shuttle::{thread, thread_local};
 #[cfg(not(feature = "__shuttle"))]
-pub(crate) use std::thread;
+pub(crate) use std::{thread, thread_local};
 
 /// A panic under a lock leaves the data as it was at that moment; whoever comes next goes on with it.
 fn ignore_poison<T>(result: Result<T, primitives::PoisonError<T>>) -> T {
@@ -93,6 +95,23 @@ impl Condvar {
     pub fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, timeout: Duration) {
         if let Some(inner) = guard.0.take() {
             guard.0 = Some(ignore_poison(self.0.wait_timeout(inner, timeout)).0);
+        }
+    }
+
+    /// Waits while it holds, at most for this time.
+    pub fn wait_while<T>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        time: Duration,
+        holds: impl Fn(&T) -> bool,
+    ) {
+        let deadline = Clock::System.mono().saturating_add(nanos(time));
+        while holds(guard) {
+            let left = deadline.saturating_sub(Clock::System.mono());
+            if left == 0 {
+                return;
+            }
+            self.wait_for(guard, Duration::from_nanos(left));
         }
     }
 

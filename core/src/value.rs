@@ -207,7 +207,7 @@ impl IntoValue for &Encoded {
 
 impl IntoValue for Encoded {
     fn encode(self, encoder: &mut Encoder) -> Result<()> {
-        encoder.encoded(&self)
+        encoder.take(self)
     }
 }
 

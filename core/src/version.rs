@@ -23,6 +23,20 @@ pub(crate) struct Minor {
     pub member: u128,
 }
 
+impl Version {
+    /// Its numbers, for the libraries of other languages: the write's time and writer, and those of a later touch.
+    #[doc(hidden)]
+    pub fn parts(self) -> (u64, u128, Option<(u64, u128)>) {
+        (self.time, self.writer, self.minor.map(|minor| (minor.clock, minor.member)))
+    }
+
+    /// What has these [`parts`](Version::parts).
+    #[doc(hidden)]
+    pub fn of_parts(time: u64, writer: u128, minor: Option<(u64, u128)>) -> Version {
+        Version { time, writer, minor: minor.map(|(clock, member)| Minor { clock, member }) }
+    }
+}
+
 impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}-{:032x}", self.time, self.writer)?;

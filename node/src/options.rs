@@ -78,8 +78,12 @@ pub struct Given {
 impl Given {
     pub fn read(env: Env<'_>, options: Js<'_>, known: &[&str]) -> Done<Given> {
         let mut given = Given::default();
+        let kind = env.kind(options)?;
+        if kind == Kind::Undefined {
+            return Ok(given);
+        }
         // A wrong value comes before wrong options.
-        if known.contains(&"put") && env.kind(options)? == Kind::Object {
+        if known.contains(&"put") && kind == Kind::Object {
             given.put = put(env, options)?;
         }
         each(env, options, known, |env, name, value| {

@@ -6,11 +6,13 @@
 //! | 1 | flags |
 //! | 8 each | time, expiry, fence |
 //! | 4 | where the value starts |
-//! | 2 and so many, each | type, version, node, holder's node, holder's label, key |
+//! | 16 | the writer's incarnation, which with the time is the version |
+//! | 24, with `TOUCHED` | the rest of the version: clock and incarnation of a touch |
+//! | 2 and so many, each | type, node, holder's node, holder's label, key |
 //! | the rest | the value: one byte for its form, then its content |
 //! | 8, with `EXPIRES` | how long the entry had left, cut off by the `Entry` class |
 
-use minikv::{Encoded, Entry, Error, ErrorKind, Token, Value, decode};
+use minikv::{Encoded, Entry, Error, ErrorKind, Token, Value, Version, decode};
 
 use crate::js::{Done, Env, Fail, Js};
 use crate::yields;
@@ -21,6 +23,7 @@ const LOCKED: u8 = 2;
 const FENCED: u8 = 4;
 const LABELLED: u8 = 8;
 const BIGINT: u8 = 16;
+const TOUCHED: u8 = 32;
 
 const NIL: u8 = 0;
 const FALSE: u8 = 1;
@@ -43,20 +46,26 @@ pub fn pack<'a>(env: Env<'a>, entry: &Entry, bigint: bool) -> Done<Js<'a>> {
     out.clear();
     let holder = entry.holder();
     let label = holder.as_ref().and_then(|holder| holder.owner.as_deref());
+    let (_, writer, touched) = entry.version().parts();
     let flag = |condition: bool, flag: u8| if condition { flag } else { 0 };
     out.push(
         flag(entry.exp().is_some(), EXPIRES)
             | flag(entry.is_locked(), LOCKED)
             | flag(entry.fence().is_some(), FENCED)
             | flag(label.is_some(), LABELLED)
-            | flag(bigint, BIGINT),
+            | flag(bigint, BIGINT)
+            | flag(touched.is_some(), TOUCHED),
     );
     out.extend_from_slice(&entry.time().to_le_bytes());
     out.extend_from_slice(&entry.exp().unwrap_or_default().to_le_bytes());
     out.extend_from_slice(&entry.fence().unwrap_or_default().to_le_bytes());
     out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&writer.to_le_bytes());
+    if let Some((clock, member)) = touched {
+        out.extend_from_slice(&clock.to_le_bytes());
+        out.extend_from_slice(&member.to_le_bytes());
+    }
     piece(&mut out, entry.value_type().as_str().as_bytes());
-    piece_of(&mut out, entry.version());
     piece(&mut out, entry.node().as_bytes());
     piece(&mut out, holder.as_ref().map_or(&[][..], |holder| holder.node.as_bytes()));
     piece(&mut out, label.unwrap_or_default().as_bytes());
@@ -95,17 +104,6 @@ fn piece(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
-/// The same for what can be shown, without a string in between.
-fn piece_of(out: &mut Vec<u8>, shown: impl std::fmt::Display) {
-    use std::io::Write;
-    let at = out.len();
-    out.extend_from_slice(&[0; 2]);
-    // Writing to a vector cannot fail.
-    let _ = write!(out, "{shown}");
-    let length = (out.len() - at - 2) as u16;
-    out[at..at + 2].copy_from_slice(&length.to_le_bytes());
-}
-
 pub fn pack_or_null<'a>(env: Env<'a>, entry: Option<&Entry>, bigint: bool) -> Done<Js<'a>> {
     match entry {
         Some(entry) => pack(env, entry, bigint),
@@ -139,6 +137,15 @@ impl<'a> Pieces<'a> {
         self.take(N)?.try_into().map_err(|_| damaged())
     }
 
+    fn version(&mut self, time: u64, touched: bool) -> Done<Version> {
+        let writer = u128::from_le_bytes(self.array()?);
+        let minor = match touched {
+            true => Some((u64::from_le_bytes(self.array()?), u128::from_le_bytes(self.array()?))),
+            false => None,
+        };
+        Ok(Version::of_parts(time, writer, minor))
+    }
+
     fn piece(&mut self) -> Done<&'a [u8]> {
         let length = u16::from_le_bytes(self.array()?);
         self.take(usize::from(length))
@@ -156,7 +163,7 @@ pub fn millis(nanos: u64) -> f64 {
 
 /// `[key, type, node, time, exp, timeNs, expNs, fence, lock, holder's node, holder's label, version]`, null where there is none.
 pub fn fields<'a>(env: Env<'a>, packed: Js<'_>) -> Done<Js<'a>> {
-    let most_often = FIXED + 6 * 2 + 512;
+    let most_often = FIXED + 40 + 5 * 2 + 512;
     let mut bytes = env.latin1_of(packed, most_often)?;
     let start = Pieces(bytes.get(FIXED - 4..).unwrap_or_default()).array()?;
     let start = u32::from_le_bytes(start) as usize;
@@ -170,8 +177,8 @@ pub fn fields<'a>(env: Env<'a>, packed: Js<'_>) -> Done<Js<'a>> {
     let exp = u64::from_le_bytes(pieces.array()?);
     let fence = u64::from_le_bytes(pieces.array()?);
     pieces.take(4)?;
+    let version = env.text(&pieces.version(time, has(TOUCHED))?.to_string())?;
     let value_type = env.text(pieces.text()?)?;
-    let version = env.text(pieces.text()?)?;
     let node = env.text(pieces.text()?)?;
     let holder_node = pieces.text()?;
     let label = pieces.text()?;
@@ -223,8 +230,11 @@ pub fn value<'a>(env: Env<'a>, packed: Js<'_>) -> Done<Js<'a>> {
 /// The key as bytes.
 pub fn raw_key<'a>(env: Env<'a>, packed: Js<'_>) -> Done<Js<'a>> {
     let bytes = env.latin1_of(packed, usize::MAX - 1)?;
-    let mut pieces = Pieces(bytes.get(FIXED..).unwrap_or_default());
-    for _ in 0..5 {
+    let mut pieces = Pieces(&bytes);
+    let [flags] = pieces.array()?;
+    pieces.take(FIXED - 1)?;
+    pieces.version(0, flags & TOUCHED != 0)?;
+    for _ in 0..4 {
         pieces.piece()?;
     }
     env.buffer(pieces.piece()?)

@@ -62,7 +62,7 @@ pub fn bytes_or_text(env: Env<'_>, value: Js<'_>) -> Done<Key> {
 }
 
 pub fn value(env: Env<'_>, value: Js<'_>) -> Done<Encoded> {
-    let mut encoder = Encoder::new();
+    let mut encoder = Encoder::reusing();
     write(env, value, &mut encoder)?;
     Ok(encoder.finish()?)
 }

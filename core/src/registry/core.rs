@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::call_options::{LockOptions, PutOptions};
 use crate::clock::{Clock, nanos};
 use crate::cluster::Cluster;
-use crate::codec::{Encoded, Prepared};
+use crate::codec::{Encoded, Encoder, Prepared};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result, shorten};
 use crate::flight::Flights;
@@ -30,6 +30,9 @@ use crate::value::IntoValue;
 
 /// Due things are processed this close together at most, so that many small deadlines cost little.
 const SWEEP_PAUSE: Duration = Duration::from_millis(2);
+/// And after this many at once this close: what comes in masses is cheaper in larger ones.
+const MANY: usize = 100;
+const LONG_SWEEP_PAUSE: Duration = Duration::from_millis(10);
 
 /// While anything is due at all, the wall clock is looked at this often: it may be set.
 const LONGEST_SLEEP: u64 = 500_000_000;
@@ -76,10 +79,10 @@ impl Sweeper {
 fn sweep_until_stopped(core: &Weak<Core>, signal: &Signal) {
     loop {
         let Some(core) = core.upgrade() else { return };
-        let sleep = core.sweep_once();
+        let (sleep, pause) = core.sweep_once();
         // Not kept alive while asleep.
         drop(core);
-        if signal.wait(sleep) || signal.pause(SWEEP_PAUSE) {
+        if signal.wait(sleep) || signal.pause(pause) {
             return;
         }
     }
@@ -192,6 +195,7 @@ impl Core {
     }
 
     /// First in every call: `stopped`, then `forked`.
+    #[inline]
     pub fn ensure_running(&self) -> Result<()> {
         if self.stopped.load(Ordering::Acquire) {
             return Err(stopped());
@@ -200,6 +204,7 @@ impl Core {
     }
 
     /// For what outlives a stop, but not the threads that would end its wait.
+    #[inline]
     pub fn ensure_not_forked(&self) -> Result<()> {
         if self.is_forked() {
             return Err(fork::error());
@@ -207,6 +212,7 @@ impl Core {
         Ok(())
     }
 
+    #[inline]
     pub fn is_forked(&self) -> bool {
         self.generation.is_over()
     }
@@ -253,7 +259,7 @@ impl Core {
 
     /// A value of the caller's, ready to be stored under the key.
     pub fn prepare(&self, key: &[u8], value: impl IntoValue) -> Result<Prepared> {
-        let encoded = Encoded::new(value)?;
+        let encoded = Encoded::by(Encoder::reusing(), value)?;
         self.check_size(key, &encoded)?;
         Ok(Prepared::new(encoded))
     }
@@ -287,7 +293,9 @@ impl Core {
         }
         let action = Action::Put(self.put_action(value.content(), options)?);
         let conditions = options.write.conditions();
-        self.one_entry(self.table.apply(&Mutation { key, conditions, action })?)
+        let applied = self.table.apply(&Mutation { key, conditions, action })?;
+        value.recycle();
+        self.one_entry(applied)
     }
 
     fn locking_put(
@@ -357,13 +365,13 @@ impl Core {
         }
     }
 
-    /// Processes what is due and says how long nothing will be.
-    fn sweep_once(&self) -> Option<Duration> {
+    /// Processes what is due and says how long nothing will be, and how long to pause at least.
+    fn sweep_once(&self) -> (Option<Duration>, Duration) {
         #[cfg(test)]
         tests::panic_if_asked(self);
         // Awake: nobody needs to ring.
         self.table.set_alarm(0, 0);
-        self.table.sweep();
+        let steps = self.table.sweep();
         self.renewals.run(self.table.clock.mono());
         let (wall, mono) = self.table.next_deadlines();
         self.table.set_alarm(wall, mono);
@@ -372,7 +380,11 @@ impl Core {
         let mono = mono.min(self.renewals.next());
         let now = self.table.clock.now();
         let sleep = wall.saturating_sub(now.wall).min(mono.saturating_sub(now.mono));
-        (wall != NEVER || mono != NEVER).then(|| Duration::from_nanos(sleep.min(LONGEST_SLEEP)))
+        let sleep = (wall != NEVER || mono != NEVER)
+            .then(|| Duration::from_nanos(sleep.min(LONGEST_SLEEP)));
+        // Leases may be short.
+        let many = steps >= MANY && mono == NEVER;
+        (sleep, if many { LONG_SWEEP_PAUSE } else { SWEEP_PAUSE })
     }
 
     /// Moves a manual clock on, through everything that happens on the way, in order of time.

@@ -41,7 +41,7 @@ impl Table {
             shard.merge(hash, delta, asking, &Context { local: false, ..*cx }, fx)
         });
         untold.0[place] |= std::mem::take(&mut fx.logged);
-        self.follow_up(place, fx);
+        self.follow_up(place, &mut fx);
         is_news
     }
 

@@ -8,10 +8,11 @@ use crate::sync::atomic::{AtomicU32, Ordering};
 /// under one shard's lock only.
 const SLOTS: usize = 4096;
 
-/// For each slot of keys how many writes there were: two words, the lower one first.
+/// For each slot of keys twice how many writes there were, and one more during a write: two words, the lower one first.
 ///
-/// A counter changes after the write is decided and before any reader can see it. So who has read the counter,
-/// then the entry, may go on using that entry as long as the counter stays the same and the entry has not expired.
+/// A counter becomes odd before any reader can see the write, and even once every one does. So who has read an even
+/// counter, then the entry, may go on using that entry as long as the counter stays the same and the entry has not
+/// expired. What was read while it was odd may be seen once only.
 pub struct WriteCounters(Box<[AtomicU32]>);
 
 impl WriteCounters {
@@ -31,22 +32,34 @@ impl WriteCounters {
         (low.load(Ordering::SeqCst), high.load(Ordering::SeqCst))
     }
 
-    /// Only under the lock of the slot's shard.
-    pub(crate) fn count(&self, slot: usize) {
+    /// A write begins to be seen. Only under the lock of the slot's shard.
+    pub(crate) fn begin(&self, slot: usize) {
+        self.advance(slot, |low| low.wrapping_add(1) | 1);
+    }
+
+    /// Everybody sees it.
+    pub(crate) fn end(&self, slot: usize) {
+        self.advance(slot, |low| (low | 1).wrapping_add(1));
+    }
+
+    fn advance(&self, slot: usize, next: impl Fn(u32) -> u32) {
         let [low, high] = self.words(slot);
-        let next = low.load(Ordering::Relaxed).wrapping_add(1);
-        if next == 0 {
+        let before = low.load(Ordering::Relaxed);
+        let next = next(before);
+        if next < before {
             // First, so that no pair of words is ever there twice.
             high.store(high.load(Ordering::Relaxed).wrapping_add(1), Ordering::SeqCst);
         }
         low.store(next, Ordering::SeqCst);
     }
 
-    /// As if each key of this shard had been written.
-    pub(crate) fn count_shard(&self, place: usize) {
-        for slot in (place..SLOTS).step_by(SHARDS) {
-            self.count(slot);
-        }
+    /// As if each key of this shard were written.
+    pub(crate) fn begin_shard(&self, place: usize) {
+        (place..SLOTS).step_by(SHARDS).for_each(|slot| self.begin(slot));
+    }
+
+    pub(crate) fn end_shard(&self, place: usize) {
+        (place..SLOTS).step_by(SHARDS).for_each(|slot| self.end(slot));
     }
 
     /// All words, two for each slot, for readers that are not written in Rust.
@@ -83,11 +96,18 @@ mod tests {
         let counters = WriteCounters::new();
         counters.words(7)[0].store(u32::MAX - 1, Ordering::SeqCst);
         let mut seen = vec![counters.read(7)];
-        for _ in 0..3 {
-            counters.count(7);
-            seen.push(counters.read(7));
-        }
-        assert_eq!(seen, [(u32::MAX - 1, 0), (u32::MAX, 0), (0, 1), (1, 1)]);
+        counters.begin(7);
+        seen.push(counters.read(7));
+        counters.end(7);
+        seen.push(counters.read(7));
+        counters.begin(7);
+        seen.push(counters.read(7));
+        // As after a panic in between.
+        counters.begin(7);
+        seen.push(counters.read(7));
+        counters.end(7);
+        seen.push(counters.read(7));
+        assert_eq!(seen, [(u32::MAX - 1, 0), (u32::MAX, 0), (0, 1), (1, 1), (3, 1), (4, 1)]);
         assert_eq!(counters.read(6), (0, 0));
     }
 }

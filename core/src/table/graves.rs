@@ -163,11 +163,11 @@ impl Shard {
         let Some(known) = at.known().filter(|known| known.stamp() == seen.stamp()) else { return };
         let grave = known.buried();
         if let Some(present) = &at.present {
-            self.take_out(hash, present, cx, fx);
+            self.take_out(hash, present, cx);
             self.emit_removed(EventKind::Delete, present, cx, fx);
         }
         self.dig(hash, at.present.as_ref(), grave, cx, fx);
-        self.give_memory_back(cx);
+        self.index.shrink(cx.hasher);
     }
 
     /// Puts a grave in the place of an earlier one, or where there was none.
@@ -203,7 +203,7 @@ impl Shard {
         let shared = |other: &Record| other.lease_end() == end;
         if end != crate::lock::NEVER
             && !self.graves.with_hash(hash).any(shared)
-            && !self.with_hash(hash, cx.hasher).any(shared)
+            && self.find_with_hash(hash, cx.hasher, shared).is_none()
         {
             self.leases.remove(end, hash);
         }

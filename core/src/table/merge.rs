@@ -132,7 +132,7 @@ impl Shard {
                 debug_assert!(replaced.is_ok());
             }
             (Some(present), false) => {
-                self.take_out(hash, present, cx, fx);
+                self.take_out(hash, present, cx);
                 self.dig(hash, Some(present), record.clone(), cx, fx);
             }
             (None, false) => self.bury(hash, record.clone(), cx, fx),
@@ -141,7 +141,7 @@ impl Shard {
         if self.waiters.contains_key(delta.key) {
             self.serve(hash, delta.key, &Context { local: true, ..*cx }, fx);
         }
-        self.give_memory_back(cx);
+        self.index.shrink(cx.hasher);
         true
     }
 

@@ -4,13 +4,18 @@ mod access;
 mod batch;
 mod cluster;
 pub(crate) mod counters;
+mod due;
 mod expiry;
 pub(crate) mod graves;
+mod index;
 mod locking;
 pub(crate) mod merge;
 pub(crate) mod mutation;
+mod readers;
 pub(crate) mod replication;
 pub(crate) mod shard;
+#[cfg(any(test, feature = "__fuzz"))]
+mod validate;
 
 use std::collections::{BinaryHeap, VecDeque};
 use std::hash::BuildHasher;
@@ -28,7 +33,9 @@ pub(crate) use self::cluster::Untold;
 #[cfg(test)]
 pub(crate) use self::cluster::{Dumped, DumpedLock};
 use self::counters::WriteCounters;
+use self::index::Published;
 use self::mutation::{Action, Applied, Conditions, Effects, Limits, Mutation, Wait};
+use self::readers::Readers;
 use self::replication::Replication;
 use self::shard::{Context, Shard, ShardStats, heir};
 use crate::clock::{Clock, Now};
@@ -50,6 +57,7 @@ const SWEEP_BUDGET: usize = 256;
 
 pub(crate) struct Table {
     slots: Box<[Slot]>,
+    readers: Readers,
     hasher: RandomState,
     pub clock: Arc<Clock>,
     pub member: Arc<Member>,
@@ -66,6 +74,8 @@ pub(crate) struct Table {
 /// A shard with its lock, on cache lines of its own.
 #[repr(align(128))]
 struct Slot {
+    /// What of the shard is read without its lock.
+    published: Arc<Published>,
     shard: RwLock<Shard>,
     /// What the shard's deadlines are, readable without its lock.
     next_wall: AtomicU64,
@@ -97,17 +107,22 @@ impl Table {
         ring: Box<dyn Fn() + Send + Sync>,
         replication: Option<Arc<Replication>>,
     ) -> Table {
-        let slot = |_| Slot {
-            shard: RwLock::new(Shard::default()),
-            next_wall: AtomicU64::new(NEVER),
-            next_mono: AtomicU64::new(NEVER),
-            log: Mutex::new(Log::default()),
-            dispatch: Mutex::new(()),
+        let slot = |_| {
+            let shard = Shard::default();
+            Slot {
+                published: shard.published(),
+                shard: RwLock::new(shard),
+                next_wall: AtomicU64::new(NEVER),
+                next_mono: AtomicU64::new(NEVER),
+                log: Mutex::new(Log::default()),
+                dispatch: Mutex::new(()),
+            }
         };
         // Nobody is awake yet: any deadline at all rings.
         let alarm = Alarm { wall: AtomicU64::new(NEVER), mono: AtomicU64::new(NEVER), ring };
         Table {
             slots: (0..SHARDS).map(slot).collect(),
+            readers: Readers::default(),
             hasher: RandomState::default(),
             clock,
             member,
@@ -142,11 +157,12 @@ impl Table {
         Table::place(hash)
     }
 
+    #[inline]
     pub fn hash(&self, key: &[u8]) -> u64 {
         self.hasher.hash_one(key)
     }
 
-    /// The table below takes its bits from both ends of the hash; the middle is free.
+    /// The index takes its bits from both ends of the hash; the middle is free.
     fn place(hash: u64) -> usize {
         (hash >> 32) as usize % SHARDS
     }
@@ -167,21 +183,54 @@ impl Table {
 
     /// From the first call on, writes are counted.
     pub fn counters(&self) -> &Arc<WriteCounters> {
+        if let Some(counters) = self.counters.get() {
+            return counters;
+        }
+        // Whoever is writing just now does not know of them.
+        let _nobody_writes: Vec<_> = self.slots.iter().map(|slot| slot.shard.read()).collect();
         self.counters.get_or_init(|| Arc::new(WriteCounters::new()))
     }
 
     /// The entry that a reader sees. The clocks are asked only if the record depends on them.
+    #[inline(always)]
     pub fn get(&self, key: &[u8]) -> Option<Entry> {
         self.get_hashed(self.hash(key), key)
     }
 
+    #[inline(always)]
     pub fn get_hashed(&self, hash: u64, key: &[u8]) -> Option<Entry> {
-        let record = self.slots[Table::place(hash)].shard.read().get(hash, key).cloned()?;
-        self.view(record)
+        self.view(self.read(hash, key, Record::clone)?)
+    }
+
+    /// What `take` gives for the record of a key. It is short and calls nobody: whatever is looked at is not freed.
+    #[inline(always)]
+    fn read<T>(&self, hash: u64, key: &[u8], take: impl Fn(&Record) -> T) -> Option<T> {
+        let slot = &self.slots[Table::place(hash)];
+        if let Some(_reading) = self.readers.enter()
+            && !slot.published.is_busy()
+        {
+            #[allow(unsafe_code)]
+            // SAFETY: reading until the end of this block.
+            let found = unsafe { slot.published.find(hash, key, &take) };
+            // It may be one of several that have just begun to change together.
+            if !slot.published.is_busy() {
+                return found;
+            }
+        }
+        slot.shard.read().get(hash, key).map(take)
     }
 
     /// The record as an entry, unless it has expired.
+    #[inline(always)]
     fn view(&self, record: Record) -> Option<Entry> {
+        if record.is_plain() {
+            let heir = heir(&record, &self.heir);
+            return Some(Entry::new(record, 0, false, heir));
+        }
+        self.view_at_this_time(record)
+    }
+
+    fn view_at_this_time(&self, record: Record) -> Option<Entry> {
         let wall = if record.exp() == NEVER { 0 } else { self.clock.wall() };
         if record.is_expired(wall) {
             return None;
@@ -194,8 +243,7 @@ impl Table {
 
     pub fn contains(&self, key: &[u8]) -> bool {
         let hash = self.hash(key);
-        let shard = self.slots[Table::place(hash)].shard.read();
-        let exp = shard.get(hash, key).map(Record::exp);
+        let exp = self.read(hash, key, Record::exp);
         exp.is_some_and(|exp| exp == NEVER || exp > self.clock.wall())
     }
 
@@ -203,7 +251,8 @@ impl Table {
     pub fn apply(&self, mutation: &Mutation<'_>) -> Result<Applied> {
         let result = self.try_apply(mutation);
         // What has expired may still take up room.
-        if matches!(&result, Err(error) if error.kind() == ErrorKind::Limit) && self.sweep() {
+        if matches!(&result, Err(error) if error.kind() == ErrorKind::Limit) {
+            self.sweep();
             return self.try_apply(mutation);
         }
         result
@@ -228,8 +277,9 @@ impl Table {
         needs_mono: bool,
         change: impl FnOnce(&mut Shard, &Context<'_>, &mut Effects) -> T,
     ) -> T {
-        let (result, fx) = self.change_quietly(place, needs_mono, change);
-        self.follow_up(place, fx);
+        let mut fx = Effects::default();
+        let result = self.change_into(place, needs_mono, &mut fx, change);
+        self.follow_up(place, &mut fx);
         result
     }
 
@@ -240,25 +290,35 @@ impl Table {
         needs_mono: bool,
         change: impl FnOnce(&mut Shard, &Context<'_>, &mut Effects) -> T,
     ) -> (T, Effects) {
-        let slot = &self.slots[place];
         let mut fx = Effects::default();
-        let result = {
-            let mut shard = slot.shard.write();
-            let in_cluster = self.replication.is_some();
-            let needs_mono = needs_mono || in_cluster || shard.needs_mono();
-            let mono = if needs_mono { self.clock.mono() } else { 0 };
-            let cx = self.context(Now { wall: self.clock.wall(), mono });
-            let result = change(&mut shard, &cx, &mut fx);
-            slot.settle(&shard, &mut fx);
-            result
-        };
+        let result = self.change_into(place, needs_mono, &mut fx, change);
         (result, fx)
+    }
+
+    #[inline]
+    fn change_into<T>(
+        &self,
+        place: usize,
+        needs_mono: bool,
+        fx: &mut Effects,
+        change: impl FnOnce(&mut Shard, &Context<'_>, &mut Effects) -> T,
+    ) -> T {
+        let slot = &self.slots[place];
+        let mut shard = slot.shard.write();
+        let in_cluster = self.replication.is_some();
+        let needs_mono = needs_mono || in_cluster || shard.needs_mono();
+        let mono = if needs_mono { self.clock.mono() } else { 0 };
+        let cx = self.context(Now { wall: self.clock.wall(), mono });
+        let result = change(&mut shard, &cx, fx);
+        slot.settle(&mut shard, &self.readers, fx);
+        result
     }
 
     /// All or nothing: the shards of all keys are locked together, in one order for everyone.
     pub fn apply_all(&self, mutations: &[Mutation<'_>]) -> Result<Vec<Applied>> {
         let result = self.try_apply_all(mutations);
-        if matches!(&result, Err(error) if error.kind() == ErrorKind::Limit) && self.sweep() {
+        if matches!(&result, Err(error) if error.kind() == ErrorKind::Limit) {
+            self.sweep();
             return self.try_apply_all(mutations);
         }
         result
@@ -274,6 +334,8 @@ impl Table {
         let result = {
             let mut shards: Vec<_> =
                 places.iter().map(|place| self.slots[*place].shard.write()).collect();
+            // Who reads without the locks sees either nothing of it or all.
+            let _busy = Busy::set(self, &places);
             let at = |hash: u64| places.binary_search(&Table::place(hash)).unwrap_or_default();
             let cx = self.context(self.clock.now());
             let mut all = || {
@@ -297,12 +359,12 @@ impl Table {
                 .collect()
             };
             let result = all();
-            for ((place, shard), fx) in places.iter().zip(&shards).zip(&mut effects) {
-                self.slots[*place].settle(shard, fx);
+            for ((place, shard), fx) in places.iter().zip(&mut shards).zip(&mut effects) {
+                self.slots[*place].settle(shard, &self.readers, fx);
             }
             result
         };
-        for (place, fx) in places.into_iter().zip(effects) {
+        for (place, fx) in places.into_iter().zip(&mut effects) {
             self.follow_up(place, fx);
         }
         result
@@ -337,15 +399,15 @@ impl Table {
     }
 
     /// Everything that must not happen under the lock of a shard.
-    pub fn follow_up(&self, place: usize, fx: Effects) {
+    pub fn follow_up(&self, place: usize, fx: &mut Effects) {
         watch::wake(&self.follow_up_without_waking(place, fx));
     }
 
     /// As [`follow_up`](Table::follow_up), but gives back the watches that have something new.
-    fn follow_up_without_waking(&self, place: usize, fx: Effects) -> Vec<Arc<Subscriber>> {
+    fn follow_up_without_waking(&self, place: usize, fx: &mut Effects) -> Vec<Arc<Subscriber>> {
         let slot = &self.slots[place];
         if let (Some(replication), false) = (&self.replication, fx.changed.is_empty()) {
-            replication.send(fx.changed);
+            replication.send(std::mem::take(&mut fx.changed));
         }
         let news = if fx.logged { self.deliver(place) } else { Vec::new() };
         for outcome in &fx.outcomes {
@@ -442,33 +504,33 @@ impl Table {
         self.slots.iter().map(|slot| slot.shard.read().live_len(now, &self.hasher)).sum()
     }
 
-    /// Processes everything that is due. True: something was.
-    pub fn sweep(&self) -> bool {
+    /// Processes everything that is due, and says how much that was.
+    pub fn sweep(&self) -> usize {
         let now = self.clock.now();
-        let mut any = false;
+        let mut steps = 0;
         // Once each, however many of their entries have expired.
         let mut to_wake: Vec<Arc<Subscriber>> = Vec::new();
         for (place, slot) in self.slots.iter().enumerate() {
             while slot.next_wall.load(Ordering::SeqCst) <= now.wall
                 || slot.next_mono.load(Ordering::SeqCst) <= now.mono
             {
-                any = true;
                 let sweep = |shard: &mut Shard, cx: &Context<'_>, fx: &mut Effects| {
                     shard.sweep(SWEEP_BUDGET, cx, fx)
                 };
-                let (more, fx) = self.change_quietly(place, true, sweep);
-                for subscriber in self.follow_up_without_waking(place, fx) {
+                let (done, mut fx) = self.change_quietly(place, true, sweep);
+                steps += done;
+                for subscriber in self.follow_up_without_waking(place, &mut fx) {
                     if !to_wake.iter().any(|other| Arc::ptr_eq(other, &subscriber)) {
                         to_wake.push(subscriber);
                     }
                 }
-                if !more {
+                if done < SWEEP_BUDGET {
                     break;
                 }
             }
         }
         watch::wake(&to_wake);
-        any
+        steps
     }
 
     /// The earliest deadlines of all shards, on the wall and on the monotonic clock.
@@ -505,10 +567,9 @@ impl Table {
     pub fn close(&self) {
         for place in 0..self.slots.len() {
             self.change(place, false, |shard, cx, fx| {
+                cx.counters.inspect(|counters| counters.begin_shard(place));
                 shard.close(fx);
-                if let Some(counters) = cx.counters {
-                    counters.count_shard(place);
-                }
+                cx.counters.inspect(|counters| counters.end_shard(place));
             });
         }
         self.hub.close();
@@ -526,9 +587,26 @@ impl Table {
     }
 }
 
+/// Shards of which several keys change at one moment, under their locks, which are released after this.
+struct Busy<'a>(&'a Table, &'a [usize]);
+
+impl<'a> Busy<'a> {
+    fn set(table: &'a Table, places: &'a [usize]) -> Busy<'a> {
+        places.iter().for_each(|place| table.slots[*place].published.set_busy(true));
+        Busy(table, places)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.1.iter().for_each(|place| self.0.slots[*place].published.set_busy(false));
+    }
+}
+
 impl Slot {
     /// Under the lock of the shard: publishes its deadlines and logs its events.
-    fn settle(&self, shard: &Shard, fx: &mut Effects) {
+    fn settle(&self, shard: &mut Shard, readers: &Readers, fx: &mut Effects) {
+        fx.unused = shard.take_unused(readers);
         for (published, now) in
             [(&self.next_wall, shard.next_wall()), (&self.next_mono, shard.next_mono())]
         {

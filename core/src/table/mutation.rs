@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::index::Retired;
 use crate::codec::Prepared;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
@@ -169,24 +170,9 @@ pub(crate) struct Effects {
     pub outcomes: Vec<Arc<Outcome>>,
     pub lost: Vec<Arc<LossSignal>>,
     /// Freed outside the lock: large values take their time.
-    pub garbage: Garbage,
+    pub unused: Vec<Retired>,
     /// What the other members of the cluster are to be told.
     pub changed: Vec<Record>,
-}
-
-/// Records that are in the table no more. Most mutations leave one at most, which takes no memory.
-#[derive(Default)]
-pub(crate) struct Garbage {
-    first: Option<Record>,
-    more: Vec<Record>,
-}
-
-impl Garbage {
-    pub fn push(&mut self, record: Record) {
-        if let Some(earlier) = self.first.replace(record) {
-            self.more.push(earlier);
-        }
-    }
 }
 
 /// The configured limits and what counts against them. Without limits nothing is counted here.

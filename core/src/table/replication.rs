@@ -21,6 +21,7 @@ pub(crate) struct Faults {
     pub released_fence_lives: bool,
     pub free_early: bool,
     pub ttl_restarts: bool,
+    pub links_stay: bool,
 }
 
 /// Each bucket holds the keys with one first half of the tag.

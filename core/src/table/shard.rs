@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-use hashbrown::HashTable;
-
 use super::RandomState;
-use super::access::{check_conditions, expiry_of, locked_error};
+use super::access::{check_conditions, expiry_of};
 use super::counters::WriteCounters;
 use super::expiry::Deadlines;
 use super::graves::Graves;
+use super::index::{Index, Published, Retired};
 use super::locking::{Waiter, is_held, lose};
 use super::mutation::{Action, Applied, Effects, Limits, LockRequest, Mutation, Put};
+use super::readers::Readers;
 use super::replication::Replication;
 use crate::clock::Now;
 use crate::codec::Encoded;
@@ -87,11 +87,11 @@ pub(super) struct NewContent<'a> {
 
 #[derive(Default)]
 pub(crate) struct Shard {
-    table: HashTable<Record>,
+    pub(super) index: Index,
     /// What is left of keys that are absent; only in a cluster.
     pub(super) graves: Graves,
     /// Expiries, on the wall clock.
-    expiries: Deadlines,
+    pub(super) expiries: Deadlines,
     /// Lease ends, on the monotonic clock.
     pub(super) leases: Deadlines,
     /// Who waits for the lock of a key, in order of arrival. No queue is empty.
@@ -100,9 +100,9 @@ pub(crate) struct Shard {
     pub(super) timeouts: BTreeMap<(u64, u64), Box<[u8]>>,
     /// The last time minted here: a hybrid logical clock.
     clock: u64,
-    held_locks: usize,
+    pub(super) held_locks: usize,
     pub(super) record_bytes: usize,
-    expired: u64,
+    pub(super) expired: u64,
     closed: bool,
 }
 
@@ -121,7 +121,12 @@ pub(crate) struct ShardStats {
 impl Shard {
     #[inline]
     pub fn get(&self, hash: u64, key: &[u8]) -> Option<&Record> {
-        self.table.find(hash, |record| record.key() == key)
+        self.index.find(hash, |record| record.key() == key)
+    }
+
+    /// For those who read without the lock.
+    pub fn published(&self) -> Arc<Published> {
+        self.index.published()
     }
 
     /// The key with everything known of it.
@@ -131,36 +136,58 @@ impl Shard {
         Target { hash, key, present, grave }
     }
 
+    /// What nobody looks at any more, to be dropped once the lock is free.
+    pub fn take_unused(&mut self, readers: &Readers) -> Vec<Retired> {
+        self.index.take_unused(readers)
+    }
+
     pub fn is_closed(&self) -> bool {
         self.closed
     }
 
     pub fn len(&self) -> usize {
-        self.table.len()
+        self.index.len()
     }
 
     pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.table.iter()
+        self.index.iter()
     }
 
     /// How many entries a reader sees now.
     pub fn live_len(&self, now: Now, hasher: &RandomState) -> usize {
         let due = self.expiries.iter_due(now.wall);
         let expired = due.map(|(at, hash)| {
-            self.with_hash(hash, hasher).filter(|record| record.exp() == at).count()
+            let mut count = 0;
+            self.with_hash(hash, hasher, |record| {
+                count += usize::from(record.exp() == at);
+                None::<()>
+            });
+            count
         });
         let expired: usize = expired.sum();
-        self.table.len() - expired
+        self.index.len() - expired
     }
 
-    /// The records with this very hash; the table's own iterator also gives some with a similar one.
-    pub(super) fn with_hash<'a>(
+    /// Shows the records with this very hash, until `visit` gives something.
+    pub(super) fn with_hash<'a, T>(
         &'a self,
         hash: u64,
-        hasher: &'a RandomState,
-    ) -> impl Iterator<Item = &'a Record> {
-        let equal = move |record: &&Record| hasher.hash_one(record.key()) == hash;
-        self.table.iter_hash(hash).filter(equal)
+        hasher: &RandomState,
+        mut visit: impl FnMut(&'a Record) -> Option<T>,
+    ) -> Option<T> {
+        self.index.with_byte(hash, |record| {
+            if hasher.hash_one(record.key()) == hash { visit(record) } else { None }
+        })
+    }
+
+    /// The first one of these that is wanted.
+    pub(super) fn find_with_hash(
+        &self,
+        hash: u64,
+        hasher: &RandomState,
+        wanted: impl Fn(&Record) -> bool,
+    ) -> Option<&Record> {
+        self.with_hash(hash, hasher, |record| wanted(record).then_some(record))
     }
 
     /// The earliest expiry on the wall clock; [`NEVER`] for none.
@@ -180,11 +207,11 @@ impl Shard {
     }
 
     pub fn stats(&self) -> ShardStats {
-        // A slot of the table is a pointer and a control byte; an ordered deadline about 24 bytes.
-        let slots = self.table.capacity() * 8 / 7 * (size_of::<Record>() + 1);
+        let slots = self.index.bytes();
+        // An ordered deadline takes about 24 bytes.
         let deadlines = (self.expiries.len() + self.leases.len() + self.graves.len()) * 24;
         ShardStats {
-            entries: self.table.len(),
+            entries: self.index.len(),
             with_expiry: self.expiries.len(),
             held_locks: self.held_locks,
             waiters: self.timeouts.len(),
@@ -299,7 +326,7 @@ impl Shard {
         if granted {
             self.emit(EventKind::Lock, &record, cx, fx);
         }
-        Ok(Applied::entry(entry(&record, cx)))
+        Ok(Applied::entry(into_entry(record, cx)))
     }
 
     fn incr(
@@ -327,7 +354,7 @@ impl Shard {
         let encoded = Encoded::new(sum)?;
         let content = Content { bytes: encoded.as_bytes(), large: None };
         let record = self.store(at, NewContent { content, exp, lock, reserved: false }, cx, fx)?;
-        Ok(Applied::entry(entry(&record, cx)))
+        Ok(Applied::entry(into_entry(record, cx)))
     }
 
     /// Writes a new value and says so.
@@ -378,7 +405,7 @@ impl Shard {
     }
 
     /// Takes a record out of the table; its lock ends with it.
-    fn remove(
+    pub(super) fn remove(
         &mut self,
         hash: u64,
         record: &Record,
@@ -386,23 +413,14 @@ impl Shard {
         cx: &Context<'_>,
         fx: &mut Effects,
     ) {
-        self.take_out(hash, record, cx, fx);
+        self.take_out(hash, record, cx);
         self.leave_grave(hash, record, kind, cx, fx);
         if let Some(lock) = record.lock().filter(|lock| lock.state == LockState::Held) {
             lose(&mut lock.clone(), fx);
         }
         self.emit_removed(kind, record, cx, fx);
         self.serve(hash, record.key(), cx, fx);
-        self.give_memory_back(cx);
-    }
-
-    /// A table that is mostly empty shrinks, in halves, so that the cost is spread.
-    pub(super) fn give_memory_back(&mut self, cx: &Context<'_>) {
-        let capacity = self.table.capacity();
-        if capacity > 64 && self.table.len() < capacity / 4 {
-            let hasher = cx.hasher;
-            self.table.shrink_to(capacity / 2, |record| hasher.hash_one(record.key()));
-        }
+        self.index.shrink(cx.hasher);
     }
 
     /// Puts a record where `old` was, or anew.
@@ -415,8 +433,8 @@ impl Shard {
         cx: &Context<'_>,
         fx: &mut Effects,
     ) -> Result<()> {
-        let size = new.size();
-        let grown = size as i64 - old.map_or(0, |old| old.size() as i64);
+        let (size, old_size) = (new.size(), old.map_or(0, Record::size));
+        let grown = size as i64 - old_size as i64;
         match room {
             Room::Ask => cx.limits.reserve(i64::from(old.is_none()), grown)?,
             Room::Take => cx.limits.release(-i64::from(old.is_none()), -grown),
@@ -428,18 +446,15 @@ impl Shard {
         self.leases.insert(new.lease_end(), hash);
         let grave = if old.is_none() { self.graves.take(hash, new.key()) } else { None };
         self.note(old.or(grave.as_ref()), &new, cx, fx);
-        count(hash, cx);
-        let slot = old.and_then(|old| self.table.find_mut(hash, |other| other.is_same(old)));
-        match (slot, old) {
-            (Some(slot), Some(old)) => {
-                fx.garbage.push(std::mem::replace(slot, new));
-                self.unindex(hash, old, cx);
+        begin(hash, cx);
+        match old {
+            Some(old) => {
+                self.index.replace(hash, old, new, old_size);
+                self.unindex(hash, old, old_size, cx);
             }
-            _ => {
-                let hasher = cx.hasher;
-                self.table.insert_unique(hash, new, |record| hasher.hash_one(record.key()));
-            }
+            None => self.index.insert(hash, new, cx.hasher),
         }
+        end(hash, cx);
         if let Some(grave) = grave {
             self.unindex_grave(hash, &grave, cx);
         }
@@ -447,128 +462,32 @@ impl Shard {
     }
 
     /// Takes a live record out of the table, without a word to anyone.
-    pub(super) fn take_out(
-        &mut self,
-        hash: u64,
-        record: &Record,
-        cx: &Context<'_>,
-        fx: &mut Effects,
-    ) {
-        count(hash, cx);
-        if let Ok(slot) = self.table.find_entry(hash, |other| other.is_same(record)) {
-            fx.garbage.push(slot.remove().0);
-        }
-        self.unindex(hash, record, cx);
-        cx.limits.release(1, record.size() as i64);
+    pub(super) fn take_out(&mut self, hash: u64, record: &Record, cx: &Context<'_>) {
+        let size = record.size();
+        begin(hash, cx);
+        self.index.remove(hash, record, size);
+        end(hash, cx);
+        self.unindex(hash, record, size, cx);
+        cx.limits.release(1, size as i64);
     }
 
     /// Forgets what is counted and indexed for a record that is no longer in the table.
-    fn unindex(&mut self, hash: u64, record: &Record, cx: &Context<'_>) {
-        self.record_bytes -= record.size();
+    fn unindex(&mut self, hash: u64, record: &Record, size: usize, cx: &Context<'_>) {
+        self.record_bytes -= size;
         self.held_locks -= usize::from(is_held(record));
         let (exp, lease_end) = (record.exp(), record.lease_end());
-        if exp != NEVER && !self.with_hash(hash, cx.hasher).any(|other| other.exp() == exp) {
+        if exp != NEVER
+            && self.find_with_hash(hash, cx.hasher, |other| other.exp() == exp).is_none()
+        {
             self.expiries.remove(exp, hash);
         }
         let shared = |other: &Record| other.lease_end() == lease_end;
         if lease_end != NEVER
-            && !self.with_hash(hash, cx.hasher).any(shared)
+            && self.find_with_hash(hash, cx.hasher, shared).is_none()
             && !self.graves.with_hash(hash).any(shared)
         {
             self.leases.remove(lease_end, hash);
         }
-    }
-
-    /// The key, brought up to date: an expired entry goes, a lease that is over ends.
-    pub(super) fn settled<'a>(
-        &mut self,
-        hash: u64,
-        key: &'a [u8],
-        cx: &Context<'_>,
-        fx: &mut Effects,
-    ) -> Target<'a> {
-        loop {
-            let at = self.target(hash, key);
-            match (&at.present, &at.grave) {
-                (Some(record), _) if record.is_expired(cx.now.wall) => {
-                    self.expire(hash, record, cx, fx);
-                }
-                (Some(record), _) | (None, Some(record)) if record.held_until() <= cx.now.mono => {
-                    self.lapse(hash, record.clone(), cx, fx);
-                }
-                _ => return at,
-            }
-        }
-    }
-
-    /// Believes again in a lock that had lapsed because its holder seemed dead.
-    pub(super) fn revive(&mut self, hash: u64, record: Record, cx: &Context<'_>, fx: &mut Effects) {
-        let Some(lock) = record.lock().filter(|lock| lock.state == LockState::Lapsed) else {
-            return;
-        };
-        let lock = LockRegister { state: LockState::Held, ..lock.clone() };
-        if !lock.is_held(cx.now) {
-            return;
-        }
-        let revived = record.with_lock(lock);
-        if self.get(hash, record.key()).is_some() {
-            let replaced = self.replace(hash, Some(&record), revived.clone(), Room::Take, cx, fx);
-            debug_assert!(replaced.is_ok());
-            self.emit(EventKind::Lock, &revived, cx, fx);
-        } else {
-            self.bury(hash, revived, cx, fx);
-        }
-    }
-
-    /// Ends a lock whose time is over.
-    pub(super) fn lapse(&mut self, hash: u64, record: Record, cx: &Context<'_>, fx: &mut Effects) {
-        let own = record.lock().is_some_and(|lock| {
-            lock.member.incarnation == cx.member.incarnation && cx.now.mono < lock.lease_end
-        });
-        // Who has lost touch with everyone gives its locks up, so that nobody counts on them again.
-        let how = if own { LockState::Released } else { LockState::Lapsed };
-        let cx = &Context { local: true, ..*cx };
-        self.end_lock(hash, record, how, cx, fx);
-    }
-
-    fn expire(&mut self, hash: u64, record: &Record, cx: &Context<'_>, fx: &mut Effects) {
-        self.expired += 1;
-        self.remove(hash, record, EventKind::Expire, cx, fx);
-    }
-
-    /// Processes what is due, at most `budget` steps. True: there is more.
-    pub fn sweep(&mut self, budget: usize, cx: &Context<'_>, fx: &mut Effects) -> bool {
-        for _ in 0..budget {
-            // Expiries first, then lease ends, then waits: who is served at the last moment has not waited in vain.
-            if let Some((at, hash)) = self.expiries.due(cx.now.wall) {
-                let due =
-                    self.with_hash(hash, cx.hasher).find(|record| record.exp() == at).cloned();
-                match due {
-                    Some(record) => self.expire(hash, &record, cx, fx),
-                    None => self.expiries.remove(at, hash),
-                }
-            } else if let Some((at, hash)) = self.leases.due(cx.now.mono) {
-                let due = |record: &&Record| record.lease_end() == at;
-                let due =
-                    self.with_hash(hash, cx.hasher).chain(self.graves.with_hash(hash)).find(due);
-                match due.cloned() {
-                    Some(record) => self.lapse(hash, record, cx, fx),
-                    None => self.leases.remove(at, hash),
-                }
-            } else if let Some((&(at, id), key)) = self.timeouts.first_key_value()
-                && at <= cx.now.mono
-            {
-                let key = key.clone();
-                let target = self.target(cx.hasher.hash_one(&*key), &key);
-                let error = locked_error(&key, target.lock()).after_waiting();
-                if let Some(waiter) = self.take_waiter(&key, id, at) {
-                    waiter.tell(Err(error), fx);
-                }
-            } else {
-                return false;
-            }
-        }
-        true
     }
 
     /// Empties the shard for good: waiters get `stopped`, guards lose their locks.
@@ -580,12 +499,12 @@ impl Shard {
             waiter.tell(Err(stopped()), fx);
         }
         self.timeouts.clear();
-        for record in std::mem::take(&mut self.table) {
+        for record in self.index.iter() {
             if let Some(lock) = record.lock().filter(|lock| lock.state == LockState::Held) {
                 lose(&mut lock.clone(), fx);
             }
-            fx.garbage.push(record);
         }
+        self.index.clear();
         self.expiries.clear();
         self.leases.clear();
         self.graves = Graves::default();
@@ -634,59 +553,30 @@ impl Shard {
             fx.events.push(Event::of(kind, entry(record, cx).without_lock()));
         }
     }
+}
 
-    /// Every invariant of this structure; for tests. `grants`: this member believes in its own locks, or it grants none.
-    #[cfg(any(test, feature = "__fuzz"))]
-    pub fn validate(&self, hasher: &RandomState, grants: bool) {
-        let (mut bytes, mut held) = (0, 0);
-        let (mut expiries, mut leases) = (0, 0);
-        for record in &self.table {
-            let hash = hasher.hash_one(record.key());
-            let copies = self.table.iter_hash(hash).filter(|other| other.key() == record.key());
-            assert_eq!(copies.count(), 1, "a key is in the table once");
-            assert!(crate::codec::decode(record.encoded()).is_ok(), "values are canonical");
-            bytes += record.size();
-            held += usize::from(is_held(record));
-            for (at, index, count) in [
-                (record.exp(), &self.expiries, &mut expiries),
-                (record.lease_end(), &self.leases, &mut leases),
-            ] {
-                if at != NEVER {
-                    assert!(index.contains(at, hash), "every deadline is indexed");
-                    *count += 1;
-                }
-            }
-            assert!(self.graves.get(hash, record.key()).is_none(), "no grave of a present key");
-        }
-        bytes += self.graves.records().map(Record::size).sum::<usize>();
-        assert_eq!((bytes, held), (self.record_bytes, self.held_locks));
-        assert!(
-            self.expiries.len() <= expiries
-                && self.leases.len()
-                    <= leases + self.graves.records().filter(|grave| is_held(grave)).count(),
-            "no stale deadline"
-        );
-        let waiting: usize = self.waiters.values().map(BTreeMap::len).sum();
-        assert_eq!(waiting, self.timeouts.len());
-        for (key, queue) in &self.waiters {
-            assert!(!queue.is_empty());
-            let at = self.target(hasher.hash_one(&**key), key);
-            let held = at.lock().is_some_and(|lock| lock.state == LockState::Held);
-            assert!(held || !grants, "nobody waits for a free lock");
-        }
+/// From now on readers may see this key otherwise.
+fn begin(hash: u64, cx: &Context<'_>) {
+    if let Some(counters) = cx.counters {
+        counters.begin(WriteCounters::slot(hash));
     }
 }
 
-/// A reader will see this key otherwise.
-fn count(hash: u64, cx: &Context<'_>) {
+/// Now every reader does.
+fn end(hash: u64, cx: &Context<'_>) {
     if let Some(counters) = cx.counters {
-        counters.count(WriteCounters::slot(hash));
+        counters.end(WriteCounters::slot(hash));
     }
 }
 
 pub(crate) fn entry(record: &Record, cx: &Context<'_>) -> Entry {
+    into_entry(record.clone(), cx)
+}
+
+fn into_entry(record: Record, cx: &Context<'_>) -> Entry {
     let locked = record.held_lock(cx.now).is_some();
-    Entry::new(record.clone(), cx.now.wall, locked, heir(record, cx.heir))
+    let heir = heir(&record, cx.heir);
+    Entry::new(record, cx.now.wall, locked, heir)
 }
 
 /// Who owns the entry in place of its writer, if no live member has that one's name.

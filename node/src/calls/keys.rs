@@ -68,7 +68,7 @@ pub fn put<'a>(env: Env<'a>, args: &Args<'a>) -> Done<Js<'a>> {
     let key = take::key(env, &handle.kv, args[1])?;
     let value = take::value(env, args[2])?;
     let options = Given::read(env, args[3], PUT)?.put();
-    pack(env, &handle.kv.put_with(&key, &value, options)?, handle.bigint)
+    pack(env, &handle.kv.put_with(&key, value, options)?, handle.bigint)
 }
 
 /// (handle, key, options) → packed entry or null

@@ -5,6 +5,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod reading;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -423,7 +425,8 @@ struct Cache(Option<Counted>);
 
 impl Cache {
     fn get(&mut self, kv: &Registry, key: &str) -> Option<i64> {
-        let fresh = |kept: &Counted| kv.write_counters().read(kept.slot) == kept.count;
+        let fresh =
+            |kept: &Counted| kept.until > 0 && kv.write_counters().read(kept.slot) == kept.count;
         let kept = self.0.take().filter(fresh);
         let kept = kept.unwrap_or_else(|| kv.get_counted(key).unwrap());
         let value = kept.entry.as_ref().and_then(Entry::as_int);
@@ -457,6 +460,22 @@ fn a_cache_that_asks_the_counters_never_shows_what_was_before_a_finished_write()
         }
         join([writer]);
         assert_eq!(cache.get(&kv, "key"), None);
+    });
+}
+
+#[test]
+fn what_others_have_seen_no_cache_shows_as_it_was_before() {
+    check(|| {
+        let kv = start();
+        kv.put("key", 0).unwrap();
+        let mut cache = Cache::default();
+        assert_eq!(cache.get(&kv, "key"), Some(0));
+        let writer = spawn(&kv, |kv| kv.put("key", 1).unwrap());
+        for _ in 0..3 {
+            let seen = kv.get("key").unwrap().unwrap().as_int();
+            assert!(cache.get(&kv, "key") >= seen);
+        }
+        join([writer]);
     });
 }
 
