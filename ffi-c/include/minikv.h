@@ -18,7 +18,8 @@
  * NULL. A pointer that must not be NULL and is gives MINIKV_INVALID_ARGUMENT (a key: MINIKV_INVALID_KEY) and the message
  *   names it; nothing crashes. Options may be NULL: the defaults. An output may be NULL where its function says so.
  *
- * Outputs are written only on success. Handles among them: NULL stands for "nothing there" where the function says so.
+ * Outputs are written only on success; but a minikv_view becomes empty otherwise. Handles among them: NULL stands for
+ *   "nothing there" where the function says so.
  *
  * Ownership. A handle that comes out of a call (`minikv_x **`) is yours and ends with its minikv_x_free, which takes
  *   NULL as well. What comes back as a `const` pointer or as a span is borrowed and lives as long as the handle that
@@ -578,7 +579,7 @@ typedef struct {
      */
     uint64_t parked;
     /**
-     * Messages and links that were turned away: garbage, another cluster, another version.
+     * Messages, links and connections turned away: garbage, another cluster, another version, wrong certificates.
      */
     uint64_t refused;
     /**
@@ -611,6 +612,54 @@ typedef int32_t (*minikv_update_fn)(void *user, const minikv_entry *present, min
  * It may call the library; it must not throw nor jump out.
  */
 typedef int32_t (*minikv_compute_fn)(void *user, minikv_value *value);
+
+/**
+ * The value of a key as it was when it was read, in a variable of yours: reading it allocates and copies nothing.
+ *
+ * Either empty, as one of zeros is, or filled by minikv_view_get. A filled one keeps the memory of its value until
+ * minikv_view_free, whatever becomes of the key or the registry; that is how long `bytes` may be read.
+ * Only the field that belongs to the type is set, the others are 0. Of a list or a map there is the type only:
+ * read those with minikv_get, as all else that is known of an entry.
+ *
+ *     minikv_view view;
+ *     bool found;
+ *     if (minikv_view_get(kv, minikv_str("greeting"), &view, &found, NULL) == MINIKV_OK && view.type == MINIKV_TEXT) {
+ *         fwrite(view.bytes.ptr, 1, view.bytes.len, stdout);
+ *     }
+ *     minikv_view_free(&view);
+ *
+ * It may be moved, but there is one value to free: of several copies free one, and use none after that.
+ */
+typedef struct {
+    /**
+     * The type of the value; MINIKV_NONE if the view is empty.
+     */
+    minikv_type type;
+    /**
+     * Of MINIKV_BOOL: the value.
+     */
+    bool as_bool;
+    /**
+     * The library's own: whether there is something to free. Do not change it.
+     */
+    bool held;
+    /**
+     * Of MINIKV_INT: the value.
+     */
+    int64_t as_int;
+    /**
+     * Of MINIKV_FLOAT: the value.
+     */
+    double as_float;
+    /**
+     * Of MINIKV_TEXT (UTF-8) and MINIKV_BYTES: the value, borrowed from the view. Otherwise {NULL, 0}.
+     */
+    minikv_bytes bytes;
+    /**
+     * The library's own. Do not read or change it.
+     */
+    uint64_t opaque[8];
+} minikv_view;
 
 /**
  * Receives the events of a watch, in order, one at a time, on a thread of the library, with no lock held.
@@ -2221,6 +2270,25 @@ bool minikv_value_equal(const minikv_value *value,
 minikv_code minikv_value_json(const minikv_value *value,
                               char **json,
                               minikv_error **err);
+
+/**
+ * Reads the value of a key into `*view`. `*found` is whether the key is present; if not, the view is empty.
+ * What was in `*view` is not looked at: free one that is filled before it is used again.
+ *
+ * A failed call leaves an empty view, unlike other outputs: minikv_view_free may follow in any case.
+ *
+ * Error: MINIKV_INVALID_KEY.
+ */
+minikv_code minikv_view_get(const minikv_registry *registry,
+                            minikv_bytes key,
+                            minikv_view *view,
+                            bool *found,
+                            minikv_error **err);
+
+/**
+ * Frees what a view holds and makes it empty. NULL is fine, and so is a view that is empty.
+ */
+void minikv_view_free(minikv_view *view);
 
 /**
  * Opens a watch to be read with minikv_watch_next or minikv_watch_try_next. `options` NULL: every key.

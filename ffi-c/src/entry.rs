@@ -17,15 +17,21 @@ use crate::value::{minikv_type, minikv_value, type_of};
 /// Of a NULL entry they give false, 0, NULL, {NULL, 0} or MINIKV_NONE.
 pub struct minikv_entry {
     entry: Entry,
-    version: OnceLock<Box<CString>>,
-    holder: OnceLock<Box<Option<Holder>>>,
-    value: OnceLock<Box<minikv_value>>,
+    made: OnceLock<Box<Made>>,
+}
+
+/// What is made of an entry when it is asked for, and lives as long. Apart, since few ask: the handle of a read
+/// stays small.
+#[derive(Default)]
+struct Made {
+    version: OnceLock<CString>,
+    holder: OnceLock<Option<Holder>>,
+    value: OnceLock<minikv_value>,
 }
 
 impl From<Entry> for minikv_entry {
     fn from(entry: Entry) -> minikv_entry {
-        let (version, holder, value) = Default::default();
-        minikv_entry { entry, version, holder, value }
+        minikv_entry { entry, made: OnceLock::new() }
     }
 }
 
@@ -34,12 +40,16 @@ impl minikv_entry {
         &self.entry
     }
 
+    fn made(&self) -> &Made {
+        self.made.get_or_init(Box::default)
+    }
+
     pub fn value(&self) -> &minikv_value {
-        self.value.get_or_init(|| Box::new(self.entry.value().into()))
+        self.made().value.get_or_init(|| self.entry.value().into())
     }
 
     fn holder(&self) -> Option<&Holder> {
-        self.holder.get_or_init(|| Box::new(self.entry.holder())).as_ref().as_ref()
+        self.made().holder.get_or_init(|| self.entry.holder()).as_ref()
     }
 }
 
@@ -223,8 +233,8 @@ pub unsafe extern "C" fn minikv_entry_fence(entry: *const minikv_entry, fence: *
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn minikv_entry_version(entry: *const minikv_entry) -> *const c_char {
     ask!(entry, std::ptr::null(), |entry: &minikv_entry| {
-        let text = || Box::new(c_string(entry.entry.version().to_string()));
-        entry.version.get_or_init(text).as_ptr()
+        let text = || c_string(entry.entry.version().to_string());
+        entry.made().version.get_or_init(text).as_ptr()
     })
 }
 

@@ -25,4 +25,5 @@ mod registry;
 mod sync;
 mod update;
 mod value;
+mod view;
 mod watch;

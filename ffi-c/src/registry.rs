@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use minikv::Registry;
+use minikv::{Error, Options, Registry};
 
 use crate::border::{Out, argument, borrow, call, free, milliseconds, nanoseconds};
 use crate::bytes::{c_text, give_string};
@@ -61,7 +61,7 @@ pub struct minikv_stats {
     pub tombstones: u64,
     /// Changes stamped too far in the future, kept aside until they are due.
     pub parked: u64,
-    /// Messages and links that were turned away: garbage, another cluster, another version.
+    /// Messages, links and connections turned away: garbage, another cluster, another version, wrong certificates.
     pub refused: u64,
     /// Entries received in the first sync.
     pub sync_entries: u64,
@@ -88,16 +88,8 @@ pub unsafe extern "C" fn minikv_registry_start(
     registry: *mut *mut minikv_registry,
     err: *mut *mut minikv_error,
 ) -> minikv_code {
-    let body = || {
-        // SAFETY: handed on from the caller.
-        let options = unsafe { borrow(options, "options") }?;
-        // SAFETY: handed on from the caller.
-        let out = unsafe { Out::required(registry, "registry") }?;
-        out.give(Registry::start(options.0.settled()?)?);
-        Ok(())
-    };
     // SAFETY: handed on from the caller.
-    unsafe { call(err, body) }
+    unsafe { begin(Registry::start, options, registry, err) }
 }
 
 /// Starts a registry as minikv_registry_start, but never waits for other members: for event loops, which go on with
@@ -110,16 +102,8 @@ pub unsafe extern "C" fn minikv_registry_start_now(
     registry: *mut *mut minikv_registry,
     err: *mut *mut minikv_error,
 ) -> minikv_code {
-    let body = || {
-        // SAFETY: handed on from the caller.
-        let options = unsafe { borrow(options, "options") }?;
-        // SAFETY: handed on from the caller.
-        let out = unsafe { Out::required(registry, "registry") }?;
-        out.give(Registry::start_now(options.0.settled()?)?);
-        Ok(())
-    };
     // SAFETY: handed on from the caller.
-    unsafe { call(err, body) }
+    unsafe { begin(Registry::start_now, options, registry, err) }
 }
 
 /// Starts a registry, or gives a handle to the running one of this name if its options agree.
@@ -131,12 +115,29 @@ pub unsafe extern "C" fn minikv_registry_start_or_open(
     registry: *mut *mut minikv_registry,
     err: *mut *mut minikv_error,
 ) -> minikv_code {
+    // SAFETY: handed on from the caller.
+    unsafe { begin(Registry::start_or_open, options, registry, err) }
+}
+
+/// # Safety
+/// As [`borrow`] and [`Out`].
+unsafe fn begin(
+    start: fn(Options) -> Result<Registry, Error>,
+    options: *const minikv_options,
+    registry: *mut *mut minikv_registry,
+    err: *mut *mut minikv_error,
+) -> minikv_code {
     let body = || {
         // SAFETY: handed on from the caller.
         let options = unsafe { borrow(options, "options") }?;
         // SAFETY: handed on from the caller.
         let out = unsafe { Out::required(registry, "registry") }?;
-        out.give(Registry::start_or_open(options.0.settled()?)?);
+        let options = options.0.settled()?;
+        #[cfg(feature = "cluster")]
+        if options.get_cluster().is_some() {
+            minikv::count_refusals();
+        }
+        out.give(start(options)?);
         Ok(())
     };
     // SAFETY: handed on from the caller.

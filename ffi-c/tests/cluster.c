@@ -3,6 +3,9 @@
 #define _DEFAULT_SOURCE
 #include "members.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static bool same_digest(minikv_registry *kv, minikv_registry *other)
@@ -373,11 +376,36 @@ static bool members_with_certificates_meet_and_strangers_do_not(void)
     certify(options[1], "other", "stranger");
     stranger = start_member(options[1]);
     CHECK(stranger != NULL);
-    /* Turned away it is by itself, and knows that it was. */
+    /* Turned away it is by itself, and both know it. */
     OK(minikv_registry_stats(stranger, &stats, sizeof stats, &err));
     CHECK(stats.members == 1 && stats.entries == 0 && stats.refused > 0);
+    UNTIL(minikv_registry_stats(a, &stats, sizeof stats, NULL) == MINIKV_OK && stats.refused > 0);
     CHECK(state_of(a, "stranger") == MINIKV_MEMBER_NONE);
     end_registry(stranger);
+    end_registry(a);
+    return true;
+}
+
+static bool garbage_on_the_port_is_counted_and_disturbs_nobody(void)
+{
+    minikv_registry *a = join("garbage", "a", NULL), *b = NULL;
+    minikv_stats before, stats;
+    struct sockaddr_in address;
+    char endpoint[100];
+    int web = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(a != NULL && web >= 0 && endpoint_of(a, endpoint, sizeof endpoint));
+    CHECK(minikv_registry_stats(a, &before, sizeof before, NULL) == MINIKV_OK);
+    memset(&address, 0, sizeof address);
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons((uint16_t)atoi(strrchr(endpoint, ':') + 1));
+    CHECK(connect(web, (const struct sockaddr *)&address, sizeof address) == 0);
+    CHECK(write(web, "GET / HTTP/1.1\r\n\r\n", 18) == 18);
+    UNTIL(minikv_registry_stats(a, &stats, sizeof stats, NULL) == MINIKV_OK && stats.refused > before.refused);
+    b = join("garbage", "b", endpoint);
+    CHECK(b != NULL);
+    close(web);
+    end_registry(b);
     end_registry(a);
     return true;
 }
@@ -394,6 +422,7 @@ int main(void)
         TEST(a_lock_is_one_members_at_a_time),
         TEST(members_meet_on_unix_sockets),
         TEST(members_with_certificates_meet_and_strangers_do_not),
+        TEST(garbage_on_the_port_is_counted_and_disturbs_nobody),
     };
     return run_tests(tests, sizeof tests / sizeof *tests);
 }

@@ -145,6 +145,7 @@ fn valid(function: &str, kind: &str, name: &str) -> String {
         }
         "minikv_bytes *" => out("a_span"),
         "minikv_stats *" => out("stats"),
+        "minikv_view *" => out("view"),
         "char **" => out("text"),
         "minikv_error **" => "&err".into(),
         kind if kind.ends_with("_fn") => format!("some_{}", kind.trim_start_matches("minikv_")),

@@ -38,6 +38,7 @@ static struct {
     minikv_options *options;
     char *text;
     minikv_stats stats;
+    minikv_view view;
     bool a_bool;
     int32_t a_int32_t;
     int64_t a_int64_t;
@@ -187,6 +188,7 @@ static void clean_up(minikv_error **err)
     minikv_options_free(out.options);
     minikv_registry_free(out.registry);
     minikv_string_free(out.text);
+    minikv_view_free(&out.view);
     memset(&out, 0, sizeof out);
     minikv_value_free(fresh.value);
     minikv_options_free(fresh.options);

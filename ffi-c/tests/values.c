@@ -348,6 +348,166 @@ static bool an_error_carries_what_belongs_to_it(void)
     return true;
 }
 
+/* Whether nothing is in a view. */
+static bool is_empty(const minikv_view *view)
+{
+    return view->type == MINIKV_NONE && !view->as_bool && view->as_int == 0 && view->as_float == 0 &&
+           view->bytes.ptr == NULL && view->bytes.len == 0;
+}
+
+/* Whether a view has this type and no scalar of another. */
+static bool is_only(const minikv_view *view, minikv_type type)
+{
+    return view->type == type && (type == MINIKV_BOOL || !view->as_bool) &&
+           (type == MINIKV_INT || view->as_int == 0) && (type == MINIKV_FLOAT || view->as_float == 0) &&
+           ((view->bytes.ptr != NULL) == (type == MINIKV_TEXT || type == MINIKV_BYTES));
+}
+
+static bool a_view_has_the_value_of_its_type_and_no_other(void)
+{
+    minikv_error *err = NULL;
+    minikv_registry *kv = start_registry(false);
+    minikv_bytes key = minikv_str("k");
+    minikv_view view;
+    bool found = false;
+    OK(minikv_put_nil(kv, key, NULL, NULL, &err));
+    OK(minikv_view_get(kv, key, &view, &found, &err));
+    CHECK(found && is_only(&view, MINIKV_NIL));
+    minikv_view_free(&view);
+    OK(minikv_put_bool(kv, key, true, NULL, NULL, &err));
+    OK(minikv_view_get(kv, key, &view, &found, &err));
+    CHECK(found && is_only(&view, MINIKV_BOOL) && view.as_bool);
+    minikv_view_free(&view);
+    OK(minikv_put_int(kv, key, INT64_MIN, NULL, NULL, &err));
+    OK(minikv_view_get(kv, key, &view, &found, &err));
+    CHECK(found && is_only(&view, MINIKV_INT) && view.as_int == INT64_MIN);
+    minikv_view_free(&view);
+    OK(minikv_put_float(kv, key, 0.5, NULL, NULL, &err));
+    OK(minikv_view_get(kv, key, &view, &found, &err));
+    CHECK(found && is_only(&view, MINIKV_FLOAT) && view.as_float == 0.5);
+    minikv_view_free(&view);
+    OK(minikv_put_text(kv, key, minikv_span("a\0b", 3), NULL, NULL, &err));
+    OK(minikv_view_get(kv, key, &view, &found, &err));
+    CHECK(found && is_only(&view, MINIKV_TEXT) && view.bytes.len == 3 && memcmp(view.bytes.ptr, "a\0b", 3) == 0);
+    minikv_view_free(&view);
+    OK(minikv_put_bytes(kv, key, minikv_span("\xff\0", 2), NULL, NULL, &err));
+    OK(minikv_view_get(kv, key, &view, &found, &err));
+    CHECK(found && is_only(&view, MINIKV_BYTES) && view.bytes.len == 2 && memcmp(view.bytes.ptr, "\xff\0", 2) == 0);
+    minikv_view_free(&view);
+    /* Empty, but there. */
+    OK(minikv_put_text(kv, key, minikv_str(""), NULL, NULL, &err));
+    OK(minikv_view_get(kv, key, &view, &found, &err));
+    CHECK(found && is_only(&view, MINIKV_TEXT) && view.bytes.len == 0);
+    minikv_view_free(&view);
+    OK(minikv_put_json(kv, key, minikv_str("[1]"), NULL, NULL, &err));
+    OK(minikv_view_get(kv, key, &view, &found, &err));
+    CHECK(found && is_only(&view, MINIKV_LIST));
+    minikv_view_free(&view);
+    OK(minikv_put_json(kv, key, minikv_str("{\"a\":1}"), NULL, NULL, &err));
+    OK(minikv_view_get(kv, key, &view, &found, &err));
+    CHECK(found && is_only(&view, MINIKV_MAP));
+    minikv_view_free(&view);
+    end_registry(kv);
+    return true;
+}
+
+static bool a_view_of_nothing_is_empty(void)
+{
+    minikv_error *err = NULL;
+    minikv_registry *kv = start_registry(false);
+    minikv_view view;
+    bool found = true;
+    minikv_view_free(NULL);
+    memset(&view, 0, sizeof view);
+    CHECK(is_empty(&view));
+    minikv_view_free(&view);
+    /* What is in the memory before does not matter. */
+    memset(&view, 0xff, sizeof view);
+    OK(minikv_view_get(kv, minikv_str("absent"), &view, &found, &err));
+    CHECK(!found && is_empty(&view));
+    minikv_view_free(&view);
+    memset(&view, 0xff, sizeof view);
+    FAILS(MINIKV_INVALID_KEY, minikv_view_get(kv, minikv_str(""), &view, &found, &err));
+    CHECK(is_empty(&view));
+    minikv_view_free(&view);
+    memset(&view, 0xff, sizeof view);
+    FAILS(MINIKV_INVALID_KEY, minikv_view_get(kv, minikv_span(NULL, 3), &view, &found, &err));
+    CHECK(is_empty(&view));
+    memset(&view, 0xff, sizeof view);
+    FAILS(MINIKV_INVALID_ARGUMENT, minikv_view_get(NULL, minikv_str("k"), &view, &found, &err));
+    CHECK(is_empty(&view));
+    memset(&view, 0xff, sizeof view);
+    FAILS(MINIKV_INVALID_ARGUMENT, minikv_view_get(kv, minikv_str("k"), &view, NULL, &err));
+    CHECK(is_empty(&view));
+    minikv_registry_stop(kv);
+    memset(&view, 0xff, sizeof view);
+    FAILS(MINIKV_STOPPED, minikv_view_get(kv, minikv_str("k"), &view, &found, &err));
+    CHECK(is_empty(&view));
+    minikv_view_free(&view);
+    minikv_registry_free(kv);
+    return true;
+}
+
+static bool a_view_outlives_its_key_and_its_registry(void)
+{
+    minikv_error *err = NULL;
+    minikv_registry *kv = start_registry(false);
+    minikv_view deleted, changed, large, moved, same;
+    size_t length = 1024 * 1024;
+    char *text = malloc(length);
+    bool found = false;
+    CHECK(text != NULL);
+    memset(text, 'x', length);
+    OK(minikv_put_text(kv, minikv_str("deleted"), minikv_str("first"), NULL, NULL, &err));
+    OK(minikv_put_bytes(kv, minikv_str("changed"), minikv_str("second"), NULL, NULL, &err));
+    OK(minikv_put_text(kv, minikv_str("large"), minikv_span(text, length), NULL, NULL, &err));
+    OK(minikv_view_get(kv, minikv_str("deleted"), &deleted, &found, &err));
+    OK(minikv_view_get(kv, minikv_str("deleted"), &same, &found, &err));
+    OK(minikv_view_get(kv, minikv_str("changed"), &changed, &found, &err));
+    OK(minikv_view_get(kv, minikv_str("large"), &large, &found, &err));
+    /* The library has one copy of it. */
+    CHECK(same.bytes.ptr == deleted.bytes.ptr);
+    minikv_view_free(&same);
+    OK(minikv_delete(kv, minikv_str("deleted"), NULL, NULL, &err));
+    OK(minikv_put_text(kv, minikv_str("changed"), minikv_str("third"), NULL, NULL, &err));
+    OK(minikv_put_int(kv, minikv_str("large"), 1, NULL, NULL, &err));
+    memcpy(&moved, &deleted, sizeof moved);
+    end_registry(kv);
+    CHECK(moved.bytes.len == 5 && memcmp(moved.bytes.ptr, "first", 5) == 0);
+    CHECK(changed.type == MINIKV_BYTES && changed.bytes.len == 6 && memcmp(changed.bytes.ptr, "second", 6) == 0);
+    CHECK(large.type == MINIKV_TEXT && large.bytes.len == length && memcmp(large.bytes.ptr, text, length) == 0);
+    minikv_view_free(&moved);
+    CHECK(is_empty(&moved));
+    minikv_view_free(&moved);
+    minikv_view_free(&changed);
+    minikv_view_free(&large);
+    minikv_view_free(&large);
+    CHECK(is_empty(&changed) && is_empty(&large));
+    free(text);
+    return true;
+}
+
+static bool a_view_outlives_its_ttl(void)
+{
+    minikv_error *err = NULL;
+    minikv_registry *kv = start_registry(true);
+    minikv_put_options *ttl = minikv_put_options_new();
+    minikv_view view, later;
+    bool found = false;
+    minikv_put_options_set_ttl_ms(ttl, 1000);
+    OK(minikv_put_text(kv, minikv_str("k"), minikv_str("soon gone"), ttl, NULL, &err));
+    OK(minikv_view_get(kv, minikv_str("k"), &view, &found, &err));
+    CHECK(found && view.bytes.len == 9);
+    OK(minikv_registry_advance_ms(kv, 2000, &err));
+    OK(minikv_view_get(kv, minikv_str("k"), &later, &found, &err));
+    CHECK(!found && is_empty(&later) && memcmp(view.bytes.ptr, "soon gone", 9) == 0);
+    minikv_view_free(&later);
+    minikv_view_free(&view);
+    minikv_put_options_free(ttl);
+    end_registry(kv);
+    return true;
+}
+
 int main(void)
 {
     static const test tests[] = {
@@ -362,6 +522,10 @@ int main(void)
         TEST(durations_are_checked),
         TEST(the_first_problem_of_a_put_within_a_lock_is_its_value),
         TEST(an_error_carries_what_belongs_to_it),
+        TEST(a_view_has_the_value_of_its_type_and_no_other),
+        TEST(a_view_of_nothing_is_empty),
+        TEST(a_view_outlives_its_key_and_its_registry),
+        TEST(a_view_outlives_its_ttl),
     };
     return run_tests(tests, sizeof tests / sizeof *tests);
 }
