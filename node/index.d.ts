@@ -544,7 +544,7 @@ export interface Stats {
   tombstones: number
   /** Records from beyond the bound of the clock, kept until they are due. */
   parked: number
-  /** Messages and links refused: garbage, another cluster, another version. */
+  /** Messages, links and connections turned away: garbage, another cluster, another version, wrong certificates. */
   refused: number
   /** Entries received in the first sync. */
   syncEntries: number

@@ -76,6 +76,8 @@ pub use clock::{
 #[cfg(feature = "__fuzz")]
 #[doc(hidden)]
 pub use cluster::fuzzing::messages as __fuzz_messages;
+#[cfg(feature = "cluster")]
+pub use cluster::zenoh::{count_refusals, refusals_layer};
 pub use codec::{Encoded, Encoder, MAX_DEPTH, MAX_VALUE_BYTES, decode};
 pub use entry::Entry;
 pub use error::{Error, ErrorKind, Result};

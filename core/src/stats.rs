@@ -44,7 +44,7 @@ pub struct Stats {
     pub tombstones: u64,
     /// Records from beyond the bound of the clock, kept until they are due.
     pub parked: u64,
-    /// Messages and links refused: garbage, another cluster, another version.
+    /// Messages, links and connections turned away: garbage, another cluster, another version, wrong certificates.
     pub refused: u64,
     /// Entries received in the first sync.
     pub sync_entries: u64,

@@ -7,22 +7,23 @@ use std::time::Duration;
 
 use minikv::{LockOptions, MemberState, Options, PutOptions, Registry, WriteOptions};
 
-const LONG: Duration = Duration::from_secs(60);
+mod members;
+use members::{LONG, live, tls, until};
 
-fn member(cluster: &str, node: &str, peers: &[&Registry]) -> Registry {
+fn options(cluster: &str, node: &str, peers: &[&Registry]) -> Options {
     let peers = peers.iter().flat_map(|peer| peer.endpoints().unwrap());
     let options = Options::unnamed().node(node).cluster(cluster).peers(peers);
-    let kv = Registry::start(options.failure_timeout(Duration::from_millis(1000))).unwrap();
+    options.failure_timeout(Duration::from_millis(1000))
+}
+
+fn start(options: Options) -> Registry {
+    let kv = Registry::start(options).unwrap();
     kv.wait_synced(LONG).unwrap();
     kv
 }
 
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let start = std::time::Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < LONG, "{what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+fn member(cluster: &str, node: &str, peers: &[&Registry]) -> Registry {
+    start(options(cluster, node, peers))
 }
 
 #[test]
@@ -39,9 +40,7 @@ fn what_one_puts_the_other_has() {
     assert_eq!((entry.as_str(), entry.node()), (Some("from b"), "b"));
     a.delete("k").unwrap();
     until("b has lost it", || b.get("k").unwrap().is_none());
-    until("both know both", || {
-        a.members().unwrap().iter().filter(|m| m.state == MemberState::Live).count() == 2
-    });
+    until("both know both", || live(&a) == 2);
     until("equal digests", || a.digest().unwrap() == b.digest().unwrap());
     b.put_with("mine", 1, PutOptions::new()).unwrap();
     until("a has it", || a.get("mine").unwrap().is_some());
@@ -74,7 +73,7 @@ fn a_sync_under_the_name_of_a_live_member_fails() {
     let peers = a.endpoints().unwrap();
     let options = || {
         let options = Options::unnamed().node("same").cluster("namesakes");
-        options.peers(&peers).failure_timeout(Duration::from_millis(300))
+        options.peers(&peers).failure_timeout(Duration::from_millis(2000))
     };
     assert_eq!(Registry::start(options()).unwrap_err().kind(), minikv::ErrorKind::Cluster);
     let b = Registry::start_now(options()).unwrap();
@@ -108,4 +107,42 @@ fn whoever_has_the_lock_sees_what_was_put_under_the_one_before() {
     for kv in [&a, &b, &c] {
         until("none is lost", || kv.get("n").unwrap().unwrap().as_int() == Some(3 * EACH));
     }
+}
+
+#[test]
+fn members_with_tls_meet_talk_all_at_once_and_leave() {
+    const EACH: usize = 3000;
+    let secured = |node: &str, peers: &[&Registry]| {
+        start(options("secured", node, peers).tls(tls("ca", "member")))
+    };
+    let a = secured("a", &[]);
+    let b = secured("b", &[&a]);
+    // Of `b` it hears from `a`.
+    let c = secured("c", &[&a]);
+    until("all know all", || [&a, &b, &c].iter().all(|kv| live(kv) == 3));
+    std::thread::scope(|scope| {
+        for (name, kv) in [("a", &a), ("b", &b), ("c", &c)] {
+            scope.spawn(move || {
+                for n in 0..EACH {
+                    kv.put(format!("{name}:{n}"), vec![7_u8; n % 2000]).unwrap();
+                }
+            });
+        }
+    });
+    until("all have all", || [&a, &b, &c].iter().all(|kv| kv.count("").unwrap() == 3 * EACH));
+    until("equal digests", || a.digest().unwrap() == b.digest().unwrap());
+    assert!([&a, &b, &c].iter().all(|kv| kv.stats().unwrap().refused == 0));
+    let large = vec![7_u8; 1 << 20];
+    b.put("large", large.clone()).unwrap();
+    until("a has it", || a.get("large").unwrap().is_some());
+    assert_eq!(a.get("large").unwrap().unwrap().as_bytes(), Some(&*large));
+    // What is said last arrives, too: they have left, nobody had to miss them.
+    let has_left = |kv: &Registry, node: &str| {
+        let members = kv.members().unwrap();
+        members.iter().any(|member| member.node == node && member.state == MemberState::Left)
+    };
+    c.stop();
+    until("it has left", || has_left(&a, "c") && has_left(&b, "c"));
+    b.stop();
+    until("both have left", || has_left(&a, "b"));
 }

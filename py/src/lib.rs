@@ -39,6 +39,8 @@ fn native(module: &Bound<'_, PyModule>) -> PyResult<()> {
         let message = "minikv works in the main interpreter only, not in subinterpreters";
         return Err(PyImportError::new_err(message));
     }
+    // Nobody else's log: the Rust in this library is its own.
+    minikv::count_refusals();
     module.add_class::<PyEntry>()?;
     module.add_class::<PyEvent>()?;
     module.add_class::<PyMember>()?;

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -57,6 +58,18 @@ def wait_for(watch: minikv.Watch, wanted: minikv.Event) -> None:
 
 def states(kv: minikv.Registry) -> dict[str, str]:
     return {member.node: member.state for member in kv.members()}
+
+
+def test_garbage_on_the_port_is_counted(cluster: str) -> None:
+    with start(cluster, "a") as a:
+        before = a.stats()["refused"]
+        host, port = a.endpoints()[0].rsplit(":", 1)
+        with socket.create_connection((host, int(port))) as web:
+            web.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            until(lambda: a.stats()["refused"] > before)
+        with start(cluster, "b", a) as b:
+            b.wait_synced(PATIENCE)
+            until(lambda: states(a) == {"a": "live", "b": "live"})
 
 
 def test_what_one_puts_the_other_reads(cluster: str) -> None:

@@ -33,7 +33,11 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub fn new(options: &ClusterOptions) -> Prepared {
-        let settings = Settings::new(nanos(options.timeout()));
+        let mut settings = Settings::new(nanos(options.timeout()));
+        if options.tls.is_some() {
+            // The engine finds nobody then; but both sides of a new pair hear of each other at the same time.
+            settings.meet_after = settings.beat() / 2;
+        }
         let outgoing = Arc::new(Outgoing::default());
         let sender = outgoing.clone();
         let bell = Box::new(move || sender.signal.ring());

@@ -4,12 +4,25 @@ use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// `off`: nothing goes to stderr.
 const VARIABLE: &str = "MINIKV_LOG";
+const MAX_SAID: usize = 1000;
+
+/// Whether the process's subscriber is one of ours, which shows nothing.
+static OURS: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn is_ours() -> bool {
+    OURS.load(Ordering::Acquire)
+}
+
+pub(crate) fn set_ours() {
+    OURS.store(true, Ordering::Release);
+}
 
 pub(crate) fn warn(text: &str) {
-    if tracing::dispatcher::has_been_set() {
+    if tracing::dispatcher::has_been_set() && !is_ours() {
         tracing::warn!(target: "minikv", "{text}");
     } else {
         to_stderr(text);
@@ -24,7 +37,10 @@ pub(crate) fn info(text: &str) {
 /// Warns the first time that `key` is given in this process.
 pub(crate) fn warn_once(key: &str, text: &str) {
     static SAID: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
-    let first = SAID.lock().insert(key.to_owned());
+    let mut said = SAID.lock();
+    // What comes from outside must not fill the memory.
+    let first = said.len() < MAX_SAID && said.insert(key.to_owned());
+    drop(said);
     if first {
         warn(text);
     }

@@ -148,8 +148,8 @@ impl Cluster {
     }
 
     fn carry_out(&self, todo: Todo) {
-        for (place, effects) in todo.follow_ups {
-            self.table.follow_up(place, effects);
+        for (place, mut effects) in todo.follow_ups {
+            self.table.follow_up(place, &mut effects);
         }
         for outcome in todo.outcomes {
             outcome.notify();
@@ -163,8 +163,9 @@ impl Cluster {
                 None => self.link.broadcast(lane, bytes),
             }
         }
-        for dial in &todo.dials {
-            self.link.connect(dial);
+        for mut dial in todo.dials {
+            dial.anew &= !self.settings.faults.links_stay;
+            self.link.connect(&dial);
         }
         if let Some(admitted) = todo.admitted {
             let result = if admitted { Ok(()) } else { Err(self.namesake_error()) };

@@ -160,7 +160,7 @@ pub(crate) struct Peers {
     pub beat_now: bool,
     /// How far this member's clock is from the lower median of all, in nanoseconds.
     pub clock_offset: i64,
-    /// Others know them and this member has not met them; when it tried last.
+    /// Others know them and this member has not met them; when it dials them next.
     unmet: BTreeMap<u128, u64>,
     /// Named in records and never heard, and since when: many died before this member came.
     strangers: Vec<(Arc<Member>, u64)>,
@@ -272,21 +272,21 @@ impl State {
         }
     }
 
-    /// Dials a member that another one knows and this one does not: the engine tries that only once.
+    /// Dials a member that another one knows and this one does not: the engine tries that once at most.
     fn meet(&mut self, cx: &Cx<'_>, member: u128, endpoints: Vec<String>, todo: &mut Todo) {
         let (now, pause) = (cx.now.mono, cx.settings.failure_timeout);
         if member == cx.own() || self.peers.all.contains_key(&member) {
             self.peers.unmet.remove(&member);
             return;
         }
-        self.peers.unmet.retain(|_, tried| now.saturating_sub(*tried) <= 8 * pause);
+        self.peers.unmet.retain(|_, next| now.saturating_sub(*next) <= 8 * pause);
         match self.peers.unmet.get_mut(&member) {
             // Links that are just being made need a moment.
             None => {
-                self.peers.unmet.insert(member, now);
+                self.peers.unmet.insert(member, now + cx.settings.meet_after);
             }
-            Some(tried) if now.saturating_sub(*tried) >= pause => {
-                *tried = now;
+            Some(next) if now >= *next => {
+                *next = now + pause;
                 todo.dials.push(Dial { member, endpoints, anew: true });
             }
             Some(_) => {}

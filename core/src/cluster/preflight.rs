@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind as Io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use crate::endpoint::Endpoint;
@@ -11,17 +11,22 @@ use crate::error::{Error, ErrorKind, Result};
 /// Whether this can be listened on now.
 pub(crate) fn listen(endpoint: &Endpoint) -> Result<()> {
     match endpoint {
-        Endpoint::Tcp { host, port } => {
-            let bare = host.trim_start_matches('[').trim_end_matches(']');
-            TcpListener::bind((bare, *port))
-                .map(drop)
-                .map_err(|error| cannot(endpoint, &reason(&error)))
-        }
+        Endpoint::Tcp { host, port } => tcp(endpoint, host, *port).map(drop),
         Endpoint::Unix(path) => unix(endpoint, Path::new(path)),
     }
 }
 
-pub(crate) fn cannot(endpoint: &Endpoint, why: &str) -> Error {
+/// Listens on a port, for those who take the connections themselves.
+pub(crate) fn tcp(endpoint: &Endpoint, host: &str, port: u16) -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind((host, port)).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        let at = listener.local_addr()?;
+        Ok((listener, at))
+    });
+    listener.map_err(|error| cannot(endpoint, &reason(&error)))
+}
+
+fn cannot(endpoint: &Endpoint, why: &str) -> Error {
     Error::new(ErrorKind::Io, format!("cannot listen on {endpoint}: {why}"))
 }
 

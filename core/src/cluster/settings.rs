@@ -8,6 +8,8 @@ const SECOND: u64 = 1_000_000_000;
 pub(crate) struct Settings {
     /// A member that is silent for so long is taken for dead. All times are in nanoseconds.
     pub failure_timeout: u64,
+    /// How long the engine may take to find a member that others know, before that is dialled.
+    pub meet_after: u64,
     /// How far clocks may be apart.
     pub clock_bound: u64,
     /// How long a member that is away is remembered, and tombstones for its sake.
@@ -26,6 +28,7 @@ impl Settings {
     pub fn new(failure_timeout: u64) -> Settings {
         Settings {
             failure_timeout,
+            meet_after: failure_timeout,
             clock_bound: 5 * SECOND,
             remember: 3600 * SECOND,
             forget_after: 60 * SECOND,

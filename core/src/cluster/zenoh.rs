@@ -6,15 +6,18 @@
 //! these, so who sees it knows that messages arrive from then on, and where to dial its member again.
 
 mod dial;
+mod folder;
 #[cfg(target_os = "linux")]
 mod linger;
+mod refusals;
 mod settings;
 mod transports;
+mod tunnels;
 
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -27,9 +30,11 @@ use ::zenoh::qos::{CongestionControl, Priority, Reliability};
 use ::zenoh::sample::{Locality, SampleKind};
 use ::zenoh::session::Session;
 
-use self::dial::{Dialler, keep_dialling};
+use self::dial::{Dialler, dial_discovered, keep_dialling};
+pub use self::refusals::{count_refusals, refusals_layer};
 use self::transports::Transports;
-use super::address::{from_locator, is_beyond_loopback};
+use self::tunnels::{Listening, Tunnels};
+use super::address::{from_locator, is_beyond_loopback, to_locator};
 use super::link::{Dial, Inbound, Lane, Link};
 use super::log;
 use super::preflight;
@@ -83,7 +88,8 @@ struct Live {
 struct Shared {
     prefix: String,
     own: u128,
-    tls: bool,
+    /// If members prove to each other who they are.
+    tunnels: Option<Arc<Tunnels>>,
     failure_timeout: Duration,
     transports: Arc<Transports>,
     known: Mutex<HashMap<u128, Known>>,
@@ -135,16 +141,34 @@ impl Engine {
         let generation = check_process()?;
         let listen = parse("listen", &config.listen)?;
         let peers = parse("peers", &config.peers)?;
-        let pem = config.tls.as_ref().map(tls::read).transpose()?;
+        let identity = config.tls.as_ref().map(tls::read).transpose()?;
+        let mut listening: Vec<Listening> = vec![];
+        let mut locators: Vec<String> = vec![];
         for address in &listen {
-            preflight::listen(address)?;
+            match address {
+                Endpoint::Tcp { host, port } if identity.is_some() => {
+                    listening.push(Listening::new(preflight::tcp(address, host, *port)?));
+                }
+                _ => {
+                    preflight::listen(address)?;
+                    locators.push(to_locator(address));
+                }
+            }
         }
-        let settings = settings::settings(&config, &listen, pem.as_ref())?;
+        let handshake = handshake_timeout(config.failure_timeout);
+        let tunnels = identity
+            .map(|identity| Tunnels::new(identity, &listening, config.multicast, handshake))
+            .transpose()?
+            .map(Arc::new);
+        if let Some(tunnels) = &tunnels {
+            locators.extend(tunnels.inner().map(|socket| to_locator(&socket)));
+        }
+        let settings = settings::settings(&config, &locators, handshake)?;
         let cluster = xxhash_rust::xxh3::xxh3_128(config.cluster.as_bytes());
         let shared = Arc::new(Shared {
             prefix: format!("{PREFIX}/{cluster:032x}"),
             own: config.incarnation,
-            tls: pem.is_some(),
+            tunnels,
             failure_timeout: config.failure_timeout,
             transports: Arc::default(),
             known: Mutex::default(),
@@ -161,13 +185,23 @@ impl Engine {
         .map_err(|error| {
             Error::new(ErrorKind::Io, format!("the cluster cannot start: {}", words(&*error)))
         })?;
+        let heard: Weak<dyn Inbound> = Arc::downgrade(&inbound);
+        refusals::tell(heard.clone());
         log::info(&format!(
             "a member of the cluster {} listens on {}",
             shorten(config.cluster.as_bytes()),
             endpoints.join(", ")
         ));
-        if pem.is_none() {
+        if shared.tunnels.is_none() {
             warn_if_open_to_all(&endpoints);
+        }
+        for listening in listening {
+            if let Some(tunnels) = shared.tunnels.clone() {
+                live.spawn(tunnels.serve(listening, heard.clone()));
+            }
+        }
+        if shared.tunnels.is_some() && config.multicast {
+            live.spawn(dial_discovered(live.dialler(&shared)));
         }
         for peer in peers {
             let dialler = live.dialler(&shared);
@@ -221,7 +255,8 @@ impl Link for Engine {
         }
         let live = self.live.read();
         let Some(live) = live.as_ref() else { return };
-        live.spawn(live.dialler(&self.shared).seek(dial.clone()));
+        let (dialler, dial) = (live.dialler(&self.shared), dial.clone());
+        live.spawn(async move { dialler.seek(dial).await });
     }
 
     fn endpoints(&self) -> Vec<String> {
@@ -233,13 +268,16 @@ impl Link for Engine {
         if self.generation.is_over() || self.closing.swap(true, Ordering::SeqCst) {
             return;
         }
-        let live = self.live.clone();
+        let (live, tunnels) = (self.live.clone(), self.shared.tunnels.clone());
         let body = move || {
             // Behind a message that is being sent, which waits for a bounded time.
             let Some(live) = live.write().take() else { return };
             // Errors: it took too long. Its links end with the process or the peers' patience.
             let _ = live.session.close().timeout(CLOSE_TIMEOUT).wait_callbacks().wait();
             let _ = live.runtime.close().timeout(CLOSE_TIMEOUT).wait();
+            if let Some(tunnels) = tunnels {
+                tunnels.finish(CLOSE_TIMEOUT);
+            }
         };
         let spawned = thread::Builder::new().name("minikv-close".to_owned()).spawn(body);
         match spawned {
@@ -347,6 +385,11 @@ impl Shared {
         self.gone.lock().push(incarnation);
         was == Some(true)
     }
+}
+
+/// How long the beginning of a link may take.
+fn handshake_timeout(failure_timeout: Duration) -> Duration {
+    (2 * failure_timeout).clamp(Duration::from_secs(1), Duration::from_secs(10))
 }
 
 fn parse(field: &str, endpoints: &[String]) -> Result<Vec<Endpoint>> {
@@ -492,8 +535,12 @@ async fn declare(
     let text = |locators: Vec<Locator>| -> Vec<String> {
         locators.iter().map(|locator| from_locator(locator.as_str())).collect()
     };
-    let all = text(runtime.get_locators());
-    let mut endpoints = text(runtime.get_locators_noloopback());
+    let announced = |locators, loopback| match &shared.tunnels {
+        Some(tunnels) => tunnels.announce(text(locators), loopback),
+        None => text(locators),
+    };
+    let all = announced(runtime.get_locators(), true);
+    let mut endpoints = announced(runtime.get_locators_noloopback(), false);
     if endpoints.is_empty() {
         endpoints.clone_from(&all);
     }

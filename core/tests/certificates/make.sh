@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the certificates that tests use: `ca` signs `member` (for 127.0.0.1, ::1 and localhost),
+# Makes the certificates that tests use: `ca` signs `member` (for this machine),
 # `elsewhere` (for another name) and `expired`; `stranger` is signed by nobody the others know.
 # The keys are in the repository on purpose: they guard nothing.
 set -eu
@@ -40,7 +40,8 @@ END
         -startdate "$4" -enddate "$5" -in "$1.csr" -out "$1.pem" 2>/dev/null
     rm -r "$work" "$1.csr"
 }
-here="IP:127.0.0.1,IP:::1,DNS:localhost"
+# The latter are those of tests in networks of their own.
+here="IP:127.0.0.1,IP:::1,DNS:localhost,IP:10.213.7.1,IP:10.213.7.2,IP:10.213.7.3,IP:10.213.7.4"
 now=20200101000000Z
 later=21250101000000Z
 authority ca

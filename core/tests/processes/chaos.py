@@ -278,4 +278,10 @@ def chaos(cluster):
     )
 
 
-CASES = [chaos]
+def chaos_with_tls(cluster):
+    """The same, over links that are encrypted."""
+    cluster.secured = True
+    chaos(cluster)
+
+
+CASES = [chaos, chaos_with_tls]

@@ -627,6 +627,16 @@ static void add_each(minikv_options *options, const char *list,
     free(all);
 }
 
+static void set_tls(minikv_options *options, const char *files)
+{
+    char *all = must(strdup(files)), *rest = NULL;
+    const char *ca = strtok_r(all, ",", &rest);
+    const char *cert = strtok_r(NULL, ",", &rest);
+    const char *key = strtok_r(NULL, ",", &rest);
+    minikv_options_set_tls(options, ca, cert, key);
+    free(all);
+}
+
 int main(int count, char **arguments)
 {
     command given = {0};
@@ -646,6 +656,12 @@ int main(int count, char **arguments)
     add_each(options, option(&given, "peers"), minikv_options_add_peer);
     if (option(&given, "failure") != NULL) {
         minikv_options_set_failure_timeout_ms(options, number_option(&given, "failure", 0));
+    }
+    if (option(&given, "discovery") != NULL) {
+        minikv_options_set_discovery_multicast(options);
+    }
+    if (option(&given, "tls") != NULL) {
+        set_tls(options, option(&given, "tls"));
     }
     code = minikv_registry_start(options, &kv, &error);
     minikv_options_free(options);

@@ -164,14 +164,17 @@ async function answer(id, verb, words, options) {
 
 async function main() {
   const [, options] = split(process.argv.slice(2))
-  const endpoints = (name) => (options[name] ? options[name].split(',') : undefined)
+  const listed = (name) => (options[name] ? options[name].split(',') : undefined)
+  const [ca, cert, key] = listed('tls') ?? []
   try {
     kv = await Registry.start(null, {
       node: options.node,
       cluster: options.cluster,
-      listen: endpoints('listen'),
-      peers: endpoints('peers'),
+      listen: listed('listen'),
+      peers: listed('peers'),
       failureTimeout: Number(options.failure),
+      discovery: options.discovery,
+      tls: ca && { ca, cert, key },
     })
   } catch (error) {
     if (!(error instanceof MinikvError)) throw error

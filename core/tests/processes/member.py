@@ -206,15 +206,17 @@ def answer(kv, number, verb, words, options):
 
 
 def start(options):
-    def endpoints(name):
+    def listed(name):
         return [one for one in options.get(name, "").split(",") if one]
 
     return minikv.Registry(
         node=options["node"],
         cluster=options["cluster"],
-        listen=endpoints("listen") or None,
-        peers=endpoints("peers") or None,
+        listen=listed("listen") or None,
+        peers=listed("peers") or None,
         failure_timeout=seconds(options, "failure"),
+        discovery=options.get("discovery"),
+        tls=dict(zip(("ca", "cert", "key"), listed("tls"))) or None,
     )
 
 

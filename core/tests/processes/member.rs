@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use minikv::{Entry, Error, ErrorKind, ListOptions, LockGuard, LockOptions, Options, Registry};
-use minikv::{PutOptions, Result, WriteOptions};
+use minikv::{PutOptions, Result, Tls, WriteOptions};
 use serde_json::{Value, json};
 
 struct Guard {
@@ -314,6 +314,12 @@ fn start(words: &Words) -> Result<Registry> {
     options = options.peers(list("peers"));
     if let Some(timeout) = words.millis("failure") {
         options = options.failure_timeout(timeout);
+    }
+    if words.option("discovery").is_some() {
+        options = options.discovery_multicast();
+    }
+    if let [ca, cert, key] = &list("tls")[..] {
+        options = options.tls(Tls::new(ca, cert, key));
     }
     Registry::start(options)
 }

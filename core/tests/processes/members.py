@@ -24,6 +24,7 @@ PROGRAMS = {
     "python": [str(ROOT / "target/py-venv/bin/python"), str(HERE / "member.py")],
     "node": ["node", str(HERE / "member.js")],
 }
+TLS = [str(ROOT / "core/tests/certificates" / name) for name in ("ca.pem", "member.pem", "member.key")]
 LANGUAGES = os.environ.get("MINIKV_LANGUAGES", "rust,c,python,node").split(",")
 
 # Far longer than anything takes: whoever waits so long waits for ever.
@@ -68,7 +69,7 @@ def until(what, condition, timeout=LONG):
 class Member:
     """A process, from its start to its end."""
 
-    def __init__(self, cluster, language, node, *, listen=None, peers=(), failure=FAILURE_MS, inside=None):
+    def __init__(self, cluster, language, node, *, listen=None, peers=(), failure=FAILURE_MS, inside=None, discovery=None):
         self.language, self.node, self.frozen = language, node, False
         self.cluster = cluster
         self._pending, self._lock = {}, threading.Lock()
@@ -78,6 +79,10 @@ class Member:
             words.append(f"listen={listen}")
         if peers:
             words.append("peers=" + ",".join(peers))
+        if discovery:
+            words.append(f"discovery={discovery}")
+        if cluster.secured:
+            words.append(f"tls={','.join(TLS)}")
         within = ["ip", "netns", "exec", inside] if inside else []
         self.log = cluster.folder / f"{node}-{next(_ids)}.log"
         with open(self.log, "wb") as log:
@@ -240,6 +245,8 @@ class Cluster:
         self.name = f"processes-{os.getpid()}-{next(Cluster._numbers)}"
         self.folder = Path(tempfile.mkdtemp(prefix="minikv-"))
         self.started = []
+        # Whether they prove to each other who they are.
+        self.secured = False
 
     def __enter__(self):
         return self

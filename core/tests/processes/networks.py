@@ -335,7 +335,42 @@ def links_flap(cluster, net):
     check(members[0].call("count", "flap:") == 300, "entries are missing")
 
 
+def discovers(cluster, net):
+    rooms = [net.room(name) for name in "abcd"]
+    members = [
+        cluster.begin(language, name, listen="0.0.0.0:7447", inside=room.space, discovery="multicast", failure=1000)
+        for language, name, room in zip(itertools.cycle(LANGUAGES), "abcd", rooms)
+    ]
+    for member in members:
+        member.wait_started().synced()
+    all_live(members)
+    for member, room in zip(members, rooms):
+        check(member.endpoints == [f"{room.address}:7447"], f"{member} announces {member.endpoints}")
+    members[3].call("put", "k", "v")
+    converged(members)
+    rooms[1].cut()
+    until("it is missed", lambda: live(members[0]) == {"a", "c", "d"})
+    rooms[1].heal()
+    all_live(members)
+    converged(members)
+
+
+@networked
+def they_find_each_other(cluster, net):
+    """Nobody knows anybody's address: all meet by multicast, and again after a cut."""
+    discovers(cluster, net)
+
+
+@networked
+def they_find_each_other_with_tls(cluster, net):
+    """The same, and they prove who they are."""
+    cluster.secured = True
+    discovers(cluster, net)
+
+
 CASES = [
+    they_find_each_other,
+    they_find_each_other_with_tls,
     a_partition_heals,
     the_coordinator_is_cut_off,
     a_link_cut_one_way_heals,

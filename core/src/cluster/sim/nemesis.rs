@@ -35,6 +35,11 @@ impl World {
                 let other = (victim + 1 + self.troubles.index(n - 1)) % n;
                 self.cut(Trouble::Pair, vec![(victim, other), (other, victim)], lasts)
             }
+            Trouble::Mute => {
+                let other = (victim + 1 + self.troubles.index(n - 1)) % n;
+                self.mute(victim, other);
+                Ok(())
+            }
             Trouble::Crash => self.end(victim, true, Some(lasts)),
             Trouble::Leave => self.end(victim, false, Some(lasts)),
             Trouble::Freeze => self.freeze(victim, lasts, false),
@@ -79,6 +84,21 @@ impl World {
         }
         self.schedule(self.now + lasts, Event::Heal(trouble, pairs));
         Ok(())
+    }
+
+    /// Nothing heals this: a member has to notice.
+    fn mute(&mut self, from: usize, to: usize) {
+        if !self.net.peek(from, to).up || self.is_impaired(from, to) {
+            return;
+        }
+        let both = self.troubles.chance(300_000);
+        self.note(None, format!("mute from m{from} to m{to}, both ways: {both}"));
+        self.net.mute(from, to, true);
+        self.net.mute(to, from, both);
+        let now = self.now;
+        let session = self.net.session(from, to);
+        session.impaired = Some(now);
+        session.end_health(now);
     }
 
     pub(super) fn heal(&mut self, trouble: Trouble, pairs: &[(usize, usize)]) -> Step {

@@ -104,6 +104,8 @@ impl Manners {
 pub(super) struct Session {
     pub up: bool,
     pub epoch: u64,
+    /// Since when it stands.
+    pub since: u64,
     /// Since when it does not carry everything.
     pub impaired: Option<u64>,
     /// Since when it does.
@@ -126,6 +128,8 @@ pub(super) struct Network {
     pub manners: Manners,
     sessions: Vec<Session>,
     cuts: Vec<bool>,
+    /// Directions in which a link stands and carries nothing.
+    mute: Vec<bool>,
     /// The last arrival of each direction and lane, so that order is kept.
     last: Vec<[u64; 2]>,
     /// What a cut holds back, of each direction.
@@ -143,6 +147,7 @@ impl Network {
             manners,
             sessions: vec![Session::default(); n * n],
             cuts: vec![false; n * n],
+            mute: vec![false; n * n],
             last: vec![[0; 2]; n * n],
             held: (0..n * n).map(|_| Vec::new()).collect(),
         }
@@ -169,6 +174,14 @@ impl Network {
         self.cuts[from * self.n + to]
     }
 
+    pub fn mute(&mut self, from: usize, to: usize, mute: bool) {
+        self.mute[from * self.n + to] = mute;
+    }
+
+    pub fn any_mute(&self, a: usize, b: usize) -> bool {
+        self.mute[a * self.n + b] || self.mute[b * self.n + a]
+    }
+
     pub fn any_cut(&self, a: usize, b: usize) -> bool {
         self.is_cut(a, b) || self.is_cut(b, a)
     }
@@ -189,7 +202,7 @@ impl Network {
     ) -> Arrivals {
         let at = from * self.n + to;
         let mut arrivals = [None; 3];
-        if !self.peek(from, to).up {
+        if !self.peek(from, to).up || self.mute[at] {
             return arrivals;
         }
         if self.cuts[at] {

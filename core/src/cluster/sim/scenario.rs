@@ -30,6 +30,8 @@ pub(super) enum Scenario {
     Storm,
     /// Locks, and hardly anything else.
     Locks,
+    /// Links that stand and carry nothing, until somebody ends them. Not among those that seeds draw from.
+    Mute,
 }
 
 impl Scenario {
@@ -67,6 +69,8 @@ pub(super) enum Trouble {
     /// A wall clock jumps beyond the bound.
     Astray,
     Burst,
+    /// A link carries nothing any more, in one direction or both, and does not end by itself.
+    Mute,
 }
 
 /// Everything about a run that is drawn before it starts.
@@ -173,6 +177,7 @@ impl Plan {
                     self.manners.backlog = self.settings.failure_timeout * 8 / 10;
                 }
             }
+            Scenario::Mute => self.troubles = vec![Trouble::Mute],
             Scenario::Freezes => self.troubles = vec![Freeze, Freeze, Suspend],
             Scenario::Clocks => {
                 self.skew = self.settings.clock_bound * 48 / 100;

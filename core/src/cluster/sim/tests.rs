@@ -77,6 +77,15 @@ fn fresh_seeds_pass() {
 }
 
 #[test]
+fn links_that_carry_nothing_are_ended() {
+    for seed in 1..=number("MINIKV_SIM_SEEDS").unwrap_or(FRESH) / 2 {
+        if let Err(failure) = run(seed, Scenario::Mute, Faults::default(), false) {
+            panic!("{failure}");
+        }
+    }
+}
+
+#[test]
 fn the_same_seed_does_the_same() {
     for seed in [3, 14, 15, 92, 65] {
         let once = || {
@@ -122,4 +131,5 @@ mutations! {
     a_released_fence_that_lives_is_found: released_fence_lives in Locks, Crashes;
     locks_freed_early_are_found: free_early in Crashes, Locks, Freezes;
     a_ttl_that_restarts_is_found: ttl_restarts in Calm, Lossy;
+    links_that_are_never_ended_are_found: links_stay in Mute;
 }

@@ -338,16 +338,16 @@ impl World {
                     }
                 }
                 Sent::Unicast(peer, lane, bytes) => {
-                    let is_peer = |machine: &Machine| {
-                        machine.member.as_ref().is_some_and(|member| member.incarnation == peer)
-                    };
-                    if let Some(to) = self.machines.iter().position(is_peer)
+                    if let Some(to) = self.machine_of(peer)
                         && to != at
                     {
                         self.transmit(at, to, lane, &Arc::new(bytes));
                     }
                 }
                 Sent::Connect(dial) => {
+                    if dial.anew {
+                        self.end_old(at, dial.member);
+                    }
                     for endpoint in dial.endpoints {
                         let is_there = |machine: &Machine| machine.endpoint() == endpoint;
                         if let Some(to) = self.machines.iter().position(is_there) {
@@ -358,6 +358,14 @@ impl World {
                 }
             }
         }
+    }
+
+    /// On which machine this member runs.
+    fn machine_of(&self, incarnation: u128) -> Option<usize> {
+        let runs_it = |machine: &Machine| {
+            machine.member.as_ref().is_some_and(|member| member.incarnation == incarnation)
+        };
+        self.machines.iter().position(runs_it)
     }
 
     fn transmit(&mut self, from: usize, to: usize, lane: Lane, bytes: &Arc<Vec<u8>>) {
@@ -380,9 +388,9 @@ impl World {
         }
     }
 
-    fn is_impaired(&self, a: usize, b: usize) -> bool {
+    pub fn is_impaired(&self, a: usize, b: usize) -> bool {
         let stuck = |at: usize| self.machines[at].is_frozen() || self.machines[at].member.is_none();
-        self.net.any_cut(a, b) || stuck(a) || stuck(b)
+        self.net.any_cut(a, b) || self.net.any_mute(a, b) || stuck(a) || stuck(b)
     }
 
     fn dial(&mut self, a: usize, b: usize) {
@@ -392,7 +400,7 @@ impl World {
         let now = self.now;
         let session = self.net.session(a, b);
         (session.up, session.impaired, session.healthy) = (true, None, Some(now));
-        session.epoch += 1;
+        (session.epoch, session.since) = (session.epoch + 1, now);
         self.note(None, format!("link between m{a} and m{b}"));
         for (at, peer) in [(a, b), (b, a)] {
             let when = self.now + self.random.between(100 * US, 5 * MS);
@@ -470,6 +478,16 @@ impl World {
         }
     }
 
+    /// A member wants another link than the one that stands.
+    fn end_old(&mut self, at: usize, member: u128) {
+        let timeout = self.plan.settings.failure_timeout;
+        if let Some(to) = self.machine_of(member)
+            && self.now - self.net.peek(at, to).since >= timeout
+        {
+            self.disconnect(at, to, true);
+        }
+    }
+
     fn end_silent(&mut self, a: usize, b: usize, epoch: u64, since: u64) {
         let session = self.net.peek(a, b);
         if session.up && session.epoch == epoch && session.impaired == Some(since) {
@@ -486,6 +504,8 @@ impl World {
         }
         (session.up, session.impaired) = (false, None);
         session.end_health(now);
+        self.net.mute(a, b, false);
+        self.net.mute(b, a, false);
         self.net.release(a, b);
         self.net.release(b, a);
         self.note(None, format!("no link between m{a} and m{b} any more"));

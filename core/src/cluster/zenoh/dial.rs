@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use ::zenoh::internal::runtime::Runtime;
+use ::zenoh::config::{Config, WhatAmI};
+use ::zenoh::internal::runtime::{Runtime, ZRuntime};
 use ::zenoh::session::Session;
 
+use super::tunnels::reached_by;
 use super::{Shared, in_callback, settings};
-use crate::cluster::address::{from_locator, to_dial};
+use crate::cluster::address::{from_locator, to_locator};
 use crate::cluster::link::{Dial, Inbound};
 use crate::endpoint::Endpoint;
 
@@ -22,6 +24,10 @@ const LAST_WAIT: Duration = Duration::from_secs(1);
 /// Before each try to reach a member that was asked for.
 const TRIES: [Duration; 3] =
     [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(400)];
+/// Of one that is discovered, so many are dialled at most.
+const MAX_ENDPOINTS: usize = 16;
+/// So many that are discovered are sought at the same time.
+const MAX_SOUGHT: usize = 32;
 /// After so many dials in a row that led to nothing it is looked whether anybody is there.
 const SUSPICIOUS: u32 = 3;
 
@@ -58,12 +64,33 @@ pub(super) async fn keep_dialling(dialler: Dialler, peer: Endpoint, inbound: Arc
     }
 }
 
+/// Dials whoever is discovered, as the engine does without TLS.
+pub(super) async fn dial_discovered(dialler: Dialler) {
+    let dialler = Arc::new(dialler);
+    // Without a network there is nobody to discover.
+    let Ok(scout) = ::zenoh::scout(WhatAmI::Peer, Config::default()).await else { return };
+    while let Ok(hello) = scout.recv_async().await {
+        let member = u128::from_le_bytes(hello.zid().to_le_bytes());
+        let told = hello.locators().iter().take(MAX_ENDPOINTS);
+        let endpoints: Vec<_> =
+            told.filter_map(|locator| reached_by(&from_locator(locator.as_str()))).collect();
+        let is_news = member != dialler.shared.own && !dialler.shared.is_linked(member);
+        // Anybody can tell of members that are not there, and each takes its time.
+        if is_news && Arc::strong_count(&dialler) <= MAX_SOUGHT {
+            let seeker = dialler.clone();
+            let closed = dialler.runtime.get_cancellation_token();
+            let dial = Dial { member, endpoints, anew: false };
+            ZRuntime::Net.spawn(async move { closed.run_until_cancelled(seeker.seek(dial)).await });
+        }
+    }
+}
+
 impl Dialler {
     /// Dials a member, or whoever is at its endpoints now.
     ///
     /// More than once: the engine tells that a link is broken a moment before it takes another one with
     /// the same member, here and over there, and refuses what comes in between.
-    pub async fn seek(self, dial: Dial) {
+    pub async fn seek(&self, dial: Dial) {
         let Dial { member, endpoints, anew } = dial;
         let endpoints: Vec<Endpoint> =
             endpoints.iter().filter_map(|text| Endpoint::parse("endpoint", text).ok()).collect();
@@ -99,9 +126,29 @@ impl Dialler {
         if addresses.is_empty() || !self.shared.dialling.lock().insert(name.clone()) {
             return false;
         }
-        self.dial_at_once(&to_dial(endpoint, self.shared.tls)).await;
+        if let Some(reached) = self.way_to(endpoint).await {
+            self.dial_at_once(&to_locator(&reached)).await;
+        }
         self.shared.dialling.lock().remove(&name);
         self.is_linked_to(&addresses).await
+    }
+
+    /// What the engine dials to reach it.
+    async fn way_to(&self, endpoint: &Endpoint) -> Option<Endpoint> {
+        match (&self.shared.tunnels, endpoint) {
+            (Some(tunnels), Endpoint::Tcp { host, port }) => {
+                let socket = tunnels.dial(host, *port).await?;
+                Some(Endpoint::Unix(socket.to_str()?.to_owned()))
+            }
+            _ => Some(endpoint.clone()),
+        }
+    }
+
+    /// Who is at the other end of a link, by where the engine dialled it.
+    fn far_end(&self, locator: &str) -> String {
+        let near = from_locator(locator);
+        let tunnels = self.shared.tunnels.as_ref();
+        tunnels.and_then(|tunnels| tunnels.far_end(near.strip_prefix("unix:")?)).unwrap_or(near)
     }
 
     async fn is_linked_to(&self, addresses: &[String]) -> bool {
@@ -110,7 +157,7 @@ impl Dialler {
         }
         // It may have announced other addresses than the one over which it was dialled.
         let mut links = self.session.info().links().await;
-        links.any(|link| addresses.contains(&from_locator(link.dst().as_str())))
+        links.any(|link| addresses.contains(&self.far_end(link.dst().as_str())))
     }
 
     /// One dial of an endpoint without knowing who is there. The engine has that only as a part of its
@@ -148,7 +195,12 @@ impl Dialler {
         let host = |address: &str| address.rsplit_once(':').map(|(host, _)| host.to_owned());
         let hosts: Vec<_> = addresses.iter().map(|address| host(address)).collect();
         let mut links = self.session.info().links().await;
-        if links.any(|link| hosts.contains(&host(&from_locator(link.dst().as_str())))) {
+        if links.any(|link| hosts.contains(&host(&self.far_end(link.dst().as_str())))) {
+            return false;
+        }
+        if let Some(tunnels) = &self.shared.tunnels
+            && hosts.iter().flatten().any(|host| tunnels.leads_to(host))
+        {
             return false;
         }
         for address in addresses {

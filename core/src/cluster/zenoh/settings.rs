@@ -5,9 +5,6 @@ use std::time::Duration;
 use ::zenoh::config::Config;
 
 use super::EngineConfig;
-use crate::cluster::address::to_locator;
-use crate::cluster::tls::Pem;
-use crate::endpoint::Endpoint;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The largest message taken. Larger values than this holds are refused when they are put.
@@ -18,17 +15,21 @@ const MAX_BLOCKED: Duration = Duration::from_millis(500);
 /// The engine's settings, as JSON texts by their path.
 pub(super) fn settings(
     config: &EngineConfig,
-    listen: &[Endpoint],
-    pem: Option<&Pem>,
+    listen: &[String],
+    handshake: Duration,
 ) -> Result<Config> {
     let failure_ms = config.failure_timeout.as_millis();
     let blocked = MAX_BLOCKED.min(config.failure_timeout / 4).as_micros();
-    let handshake_ms = (2 * failure_ms).clamp(1_000, 10_000);
-    let locators: Vec<String> = listen.iter().map(|at| to_locator(at, pem.is_some())).collect();
-    let mut settings: Vec<(&str, String)> = vec![
+    let handshake_ms = handshake.as_millis();
+    // What gossip and discovery tell of are the engine's own links: with TLS, nothing goes out over these.
+    let (found, protocols) = match config.tls {
+        None => (list(&["peer"]), list(&["tcp", "unixsock-stream"])),
+        Some(_) => ("[]".to_owned(), list(&["unixsock-stream"])),
+    };
+    let settings: Vec<(&str, String)> = vec![
         ("id", text(&format!("{:x}", config.incarnation))),
         ("mode", text("peer")),
-        ("listen/endpoints", list(&locators)),
+        ("listen/endpoints", list(listen)),
         ("listen/timeout_ms", "0".to_owned()),
         ("listen/exit_on_failure", "true".to_owned()),
         // One dial at a time and no error: dialling again is done here, where it is known who is linked.
@@ -37,9 +38,9 @@ pub(super) fn settings(
         ("connect/exit_on_failure", "false".to_owned()),
         ("open/return_conditions/connect_scouted", "false".to_owned()),
         ("scouting/multicast/enabled", config.multicast.to_string()),
-        ("scouting/multicast/autoconnect", r#"["peer"]"#.to_owned()),
+        ("scouting/multicast/autoconnect", found.clone()),
         ("scouting/gossip/enabled", "true".to_owned()),
-        ("scouting/gossip/autoconnect", r#"["peer"]"#.to_owned()),
+        ("scouting/gossip/autoconnect", found),
         ("adminspace/enabled", "false".to_owned()),
         ("timestamping/enabled", "false".to_owned()),
         ("transport/unicast/open_timeout", handshake_ms.to_string()),
@@ -47,22 +48,8 @@ pub(super) fn settings(
         ("transport/link/tx/lease", failure_ms.to_string()),
         ("transport/link/tx/queue/congestion_control/block/wait_before_close", blocked.to_string()),
         ("transport/link/rx/max_message_size", MAX_MESSAGE_BYTES.to_string()),
+        ("transport/link/protocols", protocols),
     ];
-    // Gossip and discovery may tell of other kinds of links: with TLS, nothing goes out without it.
-    let protocol = if pem.is_some() { "tls" } else { "tcp" };
-    settings.push(("transport/link/protocols", list(&[protocol, "unixsock-stream"])));
-    if let Some(pem) = pem {
-        settings.extend([
-            ("transport/link/tls/enable_mtls", "true".to_owned()),
-            // The engine trusts the public authorities too: only the name keeps their customers out.
-            ("transport/link/tls/verify_name_on_connect", "true".to_owned()),
-            ("transport/link/tls/root_ca_certificate_base64", text(&pem.ca)),
-            ("transport/link/tls/listen_certificate_base64", text(&pem.cert)),
-            ("transport/link/tls/listen_private_key_base64", text(&pem.key.0)),
-            ("transport/link/tls/connect_certificate_base64", text(&pem.cert)),
-            ("transport/link/tls/connect_private_key_base64", text(&pem.key.0)),
-        ]);
-    }
     let mut made = Config::default();
     for (path, value) in settings {
         // Names the path only: a value may be a private key.

@@ -1,0 +1,142 @@
+//! A folder for sockets that only this user may enter, and that is gone with its process.
+
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::fork::Generation;
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+pub(super) const PREFIX: &str = "minikv-tls-";
+/// Held as long as the folder is in use: one whose lock is free was left behind by a killed process.
+const LOCK: &str = "lock";
+/// The longest folder in which the sockets' paths are short enough for every system.
+const MAX_PATH_BYTES: usize = 60;
+const TRIES: usize = 10;
+
+pub(super) struct Folder {
+    path: PathBuf,
+    _lock: File,
+    last: AtomicU64,
+    generation: Generation,
+}
+
+impl Folder {
+    pub fn new() -> Result<Folder> {
+        let parent = parent();
+        let cannot = |error: io::Error| {
+            let text = format!("cannot make a folder for sockets in {}: {error}", parent.display());
+            Error::new(ErrorKind::Io, text)
+        };
+        for _ in 0..TRIES {
+            let random =
+                getrandom::u64().map_err(|error| cannot(io::Error::other(error.to_string())))?;
+            let path = parent.join(format!("{PREFIX}{random:016x}"));
+            DirBuilder::new().mode(0o700).create(&path).map_err(cannot)?;
+            // Another process may take it for one that was left behind until it is locked.
+            if let Some(lock) = lock(&path) {
+                sweep(&parent, &lock);
+                let (last, generation) = (AtomicU64::new(0), Generation::now());
+                return Ok(Folder { path, _lock: lock, last, generation });
+            }
+        }
+        Err(cannot(io::Error::other("others remove it")))
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Nothing goes through it any more.
+    pub fn remove(&self) {
+        // A forked child's copy is not its own.
+        if !self.generation.is_over() {
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+
+    pub fn holds(&self, path: &str) -> bool {
+        Path::new(path).starts_with(&self.path)
+    }
+
+    /// A name that was not there before.
+    pub fn fresh(&self) -> PathBuf {
+        self.file(&self.last.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// Where temporary files go, if the engine can write its name.
+fn parent() -> PathBuf {
+    let wanted = std::env::temp_dir();
+    let fits = wanted.is_absolute()
+        && wanted.to_str().is_some_and(|text| {
+            text.len() <= MAX_PATH_BYTES
+                && !text.contains(['?', '#'])
+                && !text.contains(char::is_control)
+        });
+    if fits { wanted } else { PathBuf::from("/tmp") }
+}
+
+/// Locks a new folder. None if somebody has removed it, or is about to.
+fn lock(folder: &Path) -> Option<File> {
+    let path = folder.join(LOCK);
+    let file = File::create_new(&path).ok()?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
+    path.exists().then_some(file)
+}
+
+/// Removes what killed processes of this user, whose a file is, have left behind.
+fn sweep(parent: &Path, own: &File) {
+    let Ok(own) = own.metadata() else { return };
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    for entry in entries.flatten() {
+        let is_ours = entry.metadata().is_ok_and(|it| it.is_dir() && it.uid() == own.uid());
+        if is_ours && entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)) {
+            let folder = entry.path();
+            let Ok(file) = File::open(folder.join(LOCK)) else { continue };
+            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                let _ = fs::remove_dir_all(folder);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn it_is_this_users_and_gone_with_its_owner() {
+        let folder = Folder::new().unwrap();
+        let mode = fs::metadata(&folder.path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        assert_ne!(folder.fresh(), folder.fresh());
+        let other = Folder::new().unwrap();
+        assert!(folder.path.exists(), "what is in use stays");
+        let path = folder.path.clone();
+        drop(folder);
+        assert!(!path.exists() && other.path.exists());
+    }
+
+    #[test]
+    fn what_a_killed_process_leaves_is_removed() {
+        let path = parent().join(format!("{PREFIX}left-behind-{}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join(LOCK), "").unwrap();
+        fs::write(path.join("0"), "").unwrap();
+        drop(Folder::new().unwrap());
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,341 @@
+//! TLS between members: connections from afar end here, and go on to the engine through Unix sockets in a folder
+//! that only this user may enter. What the engine dials is reached through such a socket, too.
+//!
+//! The engine has TLS of its own, but lets two threads at once change what belongs to one connection: links break
+//! that are in order, and processes crash.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use ::zenoh::internal::runtime::ZRuntime;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use zenoh_util::net::{get_ipv4_ipaddrs, get_ipv6_ipaddrs};
+
+use super::folder::{self, Folder};
+use super::in_callback;
+use super::refusals::turned_away;
+use crate::cluster::link::Inbound;
+use crate::cluster::tls::Identity;
+use crate::endpoint::Endpoint;
+use crate::error::Result;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Condvar, Mutex};
+
+/// Of what is on its way through a tunnel, so much is taken at once.
+const BUFFER: usize = 1 << 16;
+/// So many may be about to prove who they are; more are turned away.
+const MAX_HANDSHAKES: usize = 100;
+/// What a member that leaves has said last gets so long to be taken.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Out of files, most likely.
+const PAUSE: Duration = Duration::from_millis(100);
+
+pub(super) struct Tunnels {
+    identity: Identity,
+    folder: Folder,
+    /// Where the engine takes what comes from afar. Discovery tells others of these sockets, whose names say what to
+    /// dial.
+    inner: Vec<PathBuf>,
+    /// Under which it is reached, with and without the loopback ones of all addresses.
+    addresses: [Vec<String>; 2],
+    /// How long a handshake may take, and how long the other side may take nothing.
+    patience: Duration,
+    standing: Mutex<Standing>,
+    ended: Condvar,
+    handshakes: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Standing {
+    last: u64,
+    tunnels: HashMap<u64, Tunnel>,
+}
+
+struct Tunnel {
+    far: SocketAddr,
+    /// Where the engine dials it.
+    near: Option<PathBuf>,
+    /// The engine has come.
+    carries: bool,
+}
+
+/// Where members with TLS listen.
+pub(super) struct Listening {
+    listener: std::net::TcpListener,
+    at: SocketAddr,
+}
+
+impl Listening {
+    pub fn new((listener, at): (std::net::TcpListener, SocketAddr)) -> Listening {
+        Listening { listener, at }
+    }
+
+    fn addresses(&self, loopback: bool) -> Vec<String> {
+        let ip = self.at.ip();
+        let all = match ip.is_unspecified() {
+            false => vec![ip],
+            true if ip.is_ipv4() => get_ipv4_ipaddrs(None, !loopback),
+            true => get_ipv6_ipaddrs(None, !loopback),
+        };
+        all.into_iter().map(|ip| SocketAddr::new(ip, self.at.port()).to_string()).collect()
+    }
+}
+
+/// What to dial to reach the member whose engine has told that it listens there.
+pub(super) fn reached_by(inner: &str) -> Option<String> {
+    let (folder, name) = inner.strip_prefix("unix:")?.rsplit_once('/')?;
+    let is_ours = folder.rsplit('/').next()?.starts_with(folder::PREFIX);
+    (is_ours && name.parse::<SocketAddr>().is_ok()).then(|| name.to_owned())
+}
+
+impl Tunnels {
+    pub fn new(
+        identity: Identity,
+        listening: &[Listening],
+        discovered: bool,
+        patience: Duration,
+    ) -> Result<Tunnels> {
+        let folder = Folder::new()?;
+        let addresses = |loopback| -> Vec<String> {
+            listening.iter().flat_map(|at| at.addresses(loopback)).collect()
+        };
+        let addresses = [addresses(true), addresses(false)];
+        let names = match discovered && !addresses[1].is_empty() {
+            true => addresses[1].clone(),
+            false => vec!["engine".to_owned()],
+        };
+        Ok(Tunnels {
+            identity,
+            inner: names.iter().map(|name| folder.file(name)).collect(),
+            folder,
+            addresses,
+            patience,
+            standing: Mutex::default(),
+            ended: Condvar::new(),
+            handshakes: AtomicUsize::new(0),
+        })
+    }
+
+    /// Where the engine has to listen.
+    pub fn inner(&self) -> impl Iterator<Item = Endpoint> {
+        self.inner.iter().map(|path| Endpoint::Unix(path.to_string_lossy().into_owned()))
+    }
+
+    /// Where this member is reached, in place of the engine's own addresses.
+    pub fn announce(&self, engines: Vec<String>, loopback: bool) -> Vec<String> {
+        let is_inner = |address: &String| {
+            address.strip_prefix("unix:").is_some_and(|path| self.folder.holds(path))
+        };
+        let own = self.addresses[usize::from(!loopback)].iter().cloned();
+        engines.into_iter().filter(|address| !is_inner(address)).chain(own).collect()
+    }
+
+    /// The address at the other end of the tunnel that the engine has dialled there.
+    pub fn far_end(&self, near: &str) -> Option<String> {
+        let is_it =
+            |tunnel: &&Tunnel| tunnel.near.as_ref().is_some_and(|path| path.as_os_str() == near);
+        let standing = self.standing.lock();
+        standing.tunnels.values().find(is_it).map(|tunnel| tunnel.far.to_string())
+    }
+
+    /// Whether there is a tunnel with this machine.
+    pub fn leads_to(&self, host: &str) -> bool {
+        let standing = self.standing.lock();
+        let host = host.trim_matches(['[', ']']);
+        standing.tunnels.values().any(|tunnel| tunnel.far.ip().to_string() == host)
+    }
+
+    /// Takes connections, until it is dropped.
+    pub async fn serve(self: Arc<Self>, listening: Listening, inbound: Weak<dyn Inbound>) {
+        // Fails if the system does not tell of its connections.
+        let Ok(listener) = TcpListener::from_std(listening.listener) else { return };
+        loop {
+            match listener.accept().await {
+                Ok((stream, far)) => {
+                    ZRuntime::RX.spawn(self.clone().welcome(stream, far, inbound.clone()));
+                }
+                Err(_) => sleep(PAUSE).await,
+            }
+        }
+    }
+
+    async fn welcome(
+        self: Arc<Self>,
+        stream: TcpStream,
+        far: SocketAddr,
+        inbound: Weak<dyn Inbound>,
+    ) {
+        let pending = self.handshakes.fetch_add(1, Ordering::Relaxed);
+        let accepted = match pending < MAX_HANDSHAKES {
+            true => self.accept(stream).await,
+            false => Err("too many others are about to prove who they are".to_owned()),
+        };
+        self.handshakes.fetch_sub(1, Ordering::Relaxed);
+        match accepted {
+            Ok(stream) => {
+                let tunnel = Stands::new(&self, far, None);
+                if let Ok(near) = UnixStream::connect(&self.inner[0]).await {
+                    tunnel.carry(near, stream).await;
+                }
+            }
+            Err(why) => {
+                if let Some(inbound) = inbound.upgrade() {
+                    in_callback(|| inbound.refused(&turned_away(&why)));
+                }
+            }
+        }
+    }
+
+    async fn accept(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
+        let _ = stream.set_nodelay(true);
+        let acceptor = TlsAcceptor::from(self.identity.accept.clone());
+        match timeout(self.patience, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => Ok(stream.into()),
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("it did not prove in time who it is".to_owned()),
+        }
+    }
+
+    /// A socket through which the engine reaches whoever is there and has proved to be who it should be.
+    pub async fn dial(self: &Arc<Self>, host: &str, port: u16) -> Option<PathBuf> {
+        let name = ServerName::try_from(host.to_owned()).ok()?;
+        for far in tokio::net::lookup_host((host, port)).await.ok()? {
+            if let Ok(Ok(stream)) = timeout(self.patience, self.connect(far, name.clone())).await {
+                return self.offer(far, stream).ok();
+            }
+        }
+        None
+    }
+
+    async fn connect(
+        &self,
+        far: SocketAddr,
+        name: ServerName<'static>,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let stream = TcpStream::connect(far).await?;
+        let _ = stream.set_nodelay(true);
+        let connector = TlsConnector::from(self.identity.dial.clone());
+        connector.connect(name, stream).await.map(TlsStream::from)
+    }
+
+    fn offer(
+        self: &Arc<Self>,
+        far: SocketAddr,
+        stream: TlsStream<TcpStream>,
+    ) -> io::Result<PathBuf> {
+        let path = self.folder.fresh();
+        let listener = UnixListener::bind(&path)?;
+        let tunnel = Stands::new(self, far, Some(path.clone()));
+        let (patience, socket) = (self.patience, path.clone());
+        ZRuntime::RX.spawn(async move {
+            let near = timeout(patience, listener.accept()).await;
+            let _ = std::fs::remove_file(socket);
+            if let Ok(Ok((near, _))) = near {
+                tunnel.carry(near, stream).await;
+            }
+        });
+        Ok(path)
+    }
+
+    /// The engine is closed: waits until what it said last is out, or for so long.
+    pub fn finish(&self, limit: Duration) {
+        self.folder.remove();
+        let carries = |standing: &Standing| standing.tunnels.values().any(|tunnel| tunnel.carries);
+        self.ended.wait_while(&mut self.standing.lock(), limit, carries);
+    }
+}
+
+/// One that stands, until this is dropped.
+struct Stands {
+    tunnels: Arc<Tunnels>,
+    number: u64,
+}
+
+impl Drop for Stands {
+    fn drop(&mut self) {
+        self.tunnels.standing.lock().tunnels.remove(&self.number);
+        self.tunnels.ended.notify_all();
+    }
+}
+
+impl Stands {
+    fn new(tunnels: &Arc<Tunnels>, far: SocketAddr, near: Option<PathBuf>) -> Stands {
+        let mut standing = tunnels.standing.lock();
+        standing.last += 1;
+        let number = standing.last;
+        standing.tunnels.insert(number, Tunnel { far, near, carries: false });
+        Stands { tunnels: tunnels.clone(), number }
+    }
+
+    /// Carries what both sides say, until one of them has ended.
+    async fn carry(self, near: UnixStream, far: TlsStream<TcpStream>) {
+        if let Some(tunnel) = self.tunnels.standing.lock().tunnels.get_mut(&self.number) {
+            tunnel.carries = true;
+        }
+        let patience = self.tunnels.patience;
+        let (mut from_engine, mut to_engine) = near.into_split();
+        let (mut from_afar, mut to_afar) = tokio::io::split(far);
+        let outward = async {
+            let mut buffer = vec![0; BUFFER];
+            loop {
+                let length = match from_engine.read(&mut buffer).await {
+                    Ok(0) | Err(_) => break,
+                    Ok(length) => length,
+                };
+                let sent = async {
+                    to_afar.write_all(&buffer[..length]).await?;
+                    to_afar.flush().await
+                };
+                if !matches!(timeout(patience, sent).await, Ok(Ok(()))) {
+                    return;
+                }
+            }
+            let _ = timeout(patience, to_afar.shutdown()).await;
+        };
+        let mut inward = pin!(async {
+            let mut buffer = vec![0; BUFFER];
+            let mut listens = true;
+            while let Ok(length @ 1..) = from_afar.read(&mut buffer).await {
+                // An engine that has hung up may still have words on their way: what comes is read to the end, as
+                // closing a connection with something unread would take them back.
+                listens = listens && to_engine.write_all(&buffer[..length]).await.is_ok();
+            }
+        });
+        tokio::select! {
+            () = &mut inward => {}
+            () = outward => {
+                let _ = timeout(LAST_WORDS, inward).await;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_of_a_socket_says_what_to_dial() {
+        let reached = |inner| reached_by(inner).unwrap_or_default();
+        assert_eq!(reached("unix:/tmp/minikv-tls-0/10.0.0.1:7447"), "10.0.0.1:7447");
+        assert_eq!(reached("unix:/tmp/minikv-tls-0/[fd00::1]:7447"), "[fd00::1]:7447");
+        for nothing in [
+            "unix:/tmp/minikv-tls-0/engine",
+            "unix:/tmp/10.0.0.1:7447",
+            "unix:/tmp/minikv-tls-0/a/10.0.0.1:7447",
+            "10.0.0.1:7447",
+            "",
+        ] {
+            assert_eq!(reached(nothing), "");
+        }
+    }
+}
