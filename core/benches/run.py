@@ -40,6 +40,7 @@ ROWS = [
     ("stall-max", "µs", "rust", RUST, "fastest", None),
     ("memory", "bytes", "rust", (*RUST, "redis"), "absolute", 136),
     ("c-get", "ns", "c", ("rust",), "rust", 1.2),
+    ("c-view", "ns", "c", ("rust",), "rust", 1.2),
     ("py-item", "ns", "python", PYTHON, "dict", 5),
     ("py-get", "ns", "python", PYTHON, "dict", 8),
     ("py-put", "ns", "python", PYTHON, "cachetools", 1),
