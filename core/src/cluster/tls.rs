@@ -1,15 +1,16 @@
 //! The three files of mutual TLS.
 
 use std::fmt::Display;
-use std::fs;
 use std::sync::Arc;
+use std::{fs, io};
 
+use rustls::client::Resumption;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
-use rustls::server::WebPkiClientVerifier;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore, ServerConfig};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Tls;
@@ -45,19 +46,65 @@ pub(crate) fn read(tls: &Tls) -> Result<Identity> {
     verifier.verify_client_cert(first, rest, UnixTime::now()).map_err(|why| {
         cert_file(&format!("members with the authority {} refuse it: {why}", tls.ca()))
     })?;
-    let accept = ServerConfig::builder_with_provider(provider.clone())
+    let mut accept = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&TLS13])
         .map_err(|why| cert_file(&why))?
         .with_client_cert_verifier(verifier)
         .with_single_cert(own.clone(), key.clone_key())
         .map_err(|why| key_file(&why))?;
-    let dial = ClientConfig::builder_with_provider(provider)
+    // A session that is taken up again brings no certificate: one that has expired meanwhile would go on.
+    accept.send_tls13_tickets = 0;
+    accept.session_storage = Arc::new(NoServerSessionStorage {});
+    let mut dial = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .map_err(|why| cert_file(&why))?
         .with_root_certificates(roots)
         .with_client_auth_cert(own, key)
         .map_err(|why| key_file(&why))?;
+    dial.resumption = Resumption::disabled();
     Ok(Identity { accept: Arc::new(accept), dial: Arc::new(dial) })
+}
+
+/// Why somebody did not get through the handshake. One of a few texts, as each is said once: in none of them is a time,
+/// or anything else that came from outside.
+pub(crate) fn reason(error: &io::Error) -> &'static str {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let Some(inner) = inner else {
+        return match error.kind() {
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => "it hung up before it had proved who it is",
+            _ => "its connection broke before it had proved who it is",
+        };
+    };
+    match inner {
+        rustls::Error::NoCertificatesPresented => "it showed no certificate",
+        rustls::Error::InvalidCertificate(why) => match why {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "its certificate has expired"
+            }
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                "its certificate is not valid yet"
+            }
+            CertificateError::UnknownIssuer => "its certificate is of another authority",
+            _ => "its certificate is not in order",
+        },
+        rustls::Error::InvalidMessage(_) | rustls::Error::InappropriateMessage { .. } => {
+            "it does not speak TLS"
+        }
+        rustls::Error::PeerIncompatible(_) => "it does not speak TLS 1.3 as members do",
+        rustls::Error::AlertReceived(alert) => match alert {
+            AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA => "it does not take this member's certificate",
+            _ => "it broke the handshake off",
+        },
+        _ => "its handshake is not in order",
+    }
 }
 
 fn file(field: &str, path: &str) -> Result<Vec<u8>> {

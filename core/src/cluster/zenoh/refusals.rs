@@ -20,8 +20,6 @@ use crate::sync::Mutex;
 /// Where the engine's texts come from, and at which level.
 const OPENING: (&str, Level) = ("zenoh_transport::unicast::establishment::accept", Level::DEBUG);
 const TOO_LATE: (&str, Level) = ("zenoh_transport::unicast::manager", Level::DEBUG);
-/// Of a reason, which may hold what came from outside, so much is told.
-const MAX_REASON: usize = 120;
 
 /// The members of this process: what the engine tells names none of them.
 static MEMBERS: LazyLock<Mutex<Vec<Weak<dyn Inbound>>>> = LazyLock::new(Mutex::default);
@@ -108,8 +106,7 @@ fn refusal(metadata: &Metadata<'_>, text: &str) -> Option<String> {
 }
 
 pub(super) fn turned_away(why: &str) -> String {
-    let brief: String = why.chars().take(MAX_REASON).collect();
-    format!("a connection was turned away: {brief}")
+    format!("a connection was turned away: {why}")
 }
 
 /// The message of an event.

@@ -1,5 +1,6 @@
 //! Engines that meet within this process.
 
+mod handshakes;
 mod refusals;
 mod troubles;
 

@@ -24,7 +24,7 @@ use super::folder::{self, Folder};
 use super::in_callback;
 use super::refusals::turned_away;
 use crate::cluster::link::Inbound;
-use crate::cluster::tls::Identity;
+use crate::cluster::tls::{Identity, reason};
 use crate::endpoint::Endpoint;
 use crate::error::Result;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -177,7 +177,7 @@ impl Tunnels {
         let pending = self.handshakes.fetch_add(1, Ordering::Relaxed);
         let accepted = match pending < MAX_HANDSHAKES {
             true => self.accept(stream).await,
-            false => Err("too many others are about to prove who they are".to_owned()),
+            false => Err("too many others are about to prove who they are"),
         };
         self.handshakes.fetch_sub(1, Ordering::Relaxed);
         match accepted {
@@ -189,19 +189,19 @@ impl Tunnels {
             }
             Err(why) => {
                 if let Some(inbound) = inbound.upgrade() {
-                    in_callback(|| inbound.refused(&turned_away(&why)));
+                    in_callback(|| inbound.refused(&turned_away(why)));
                 }
             }
         }
     }
 
-    async fn accept(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
+    async fn accept(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, &'static str> {
         let _ = stream.set_nodelay(true);
         let acceptor = TlsAcceptor::from(self.identity.accept.clone());
         match timeout(self.patience, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => Ok(stream.into()),
-            Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("it did not prove in time who it is".to_owned()),
+            Ok(Err(error)) => Err(reason(&error)),
+            Err(_) => Err("it did not prove in time who it is"),
         }
     }
 

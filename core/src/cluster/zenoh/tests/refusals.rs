@@ -7,7 +7,7 @@ use super::*;
 
 const CERTIFICATES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/certificates");
 
-fn path(file: &str) -> String {
+pub(super) fn path(file: &str) -> String {
     format!("{CERTIFICATES}/{file}")
 }
 
@@ -20,7 +20,7 @@ fn tls(ca: &str, name: &str) -> Option<Tls> {
     ))
 }
 
-fn secured(peers: &[String]) -> EngineConfig {
+pub(super) fn secured(peers: &[String]) -> EngineConfig {
     EngineConfig { tls: tls("ca", "member"), ..config("127.0.0.1:0", peers) }
 }
 
