@@ -50,8 +50,8 @@ use crate::sync::{Mutex, RwLock};
 const PREFIX: &str = "minikv/1";
 /// The tokens of every cluster and version.
 const ALL_TOKENS: &str = "minikv/*/*/at/*/*";
-const OTHER_CLUSTER: &str =
-    "a member of another cluster, or with another version, found its way here";
+const OTHER_CLUSTER: &str = "a member of another cluster, with another version, or that differs in having TLS, found \
+                             its way here";
 /// Members remembered for dialling them again; beyond, those without a link are forgotten.
 const MAX_KNOWN: usize = 4096;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -164,7 +164,11 @@ impl Engine {
             locators.extend(tunnels.inner().map(|socket| to_locator(&socket)));
         }
         let settings = settings::settings(&config, &locators, handshake)?;
-        let cluster = xxhash_rust::xxh3::xxh3_128(config.cluster.as_bytes());
+        // With TLS it is another cluster than without: a Unix socket, where there is no TLS, must not lead a member
+        // without it to those with it, be it that the engine finds the socket by itself. The authority is no part of
+        // it, so that a member that knows a new one besides meets those that know the old one only.
+        let has_tls = u64::from(config.tls.is_some());
+        let cluster = xxhash_rust::xxh3::xxh3_128_with_seed(config.cluster.as_bytes(), has_tls);
         let shared = Arc::new(Shared {
             prefix: format!("{PREFIX}/{cluster:032x}"),
             own: config.incarnation,

@@ -81,6 +81,48 @@ fn without_a_certificate_nobody_gets_in() {
 }
 
 #[test]
+fn without_tls_the_way_through_a_socket_leads_nowhere() {
+    let folder = Folder::new("shut-out");
+    let own = folder.socket("own");
+    let listen = vec!["127.0.0.1:0".to_owned(), own.clone()];
+    let a = open(EngineConfig { listen, ..secured(&[]) });
+    // Where the engine takes what has come through TLS: discovery on the same machine may find it.
+    let inner = a.engine.shared.tunnels.as_ref().unwrap().inner().next().unwrap().to_string();
+    for socket in [own.clone(), inner] {
+        let outsider = open(config("127.0.0.1:0", &[socket]));
+        assert!(outsider.inbox.until_refused().contains("another cluster"));
+        a.inbox.until_refused();
+        a.inbox.note(|seen| seen.refused.clear());
+        outsider.engine.broadcast(Lane::Bulk, b"from outside".to_vec());
+        outsider.engine.send(a.incarnation, Lane::Bulk, b"from outside".to_vec());
+        let b = open(secured(std::slice::from_ref(&own)));
+        assert_linked(&a, &b);
+        assert!(outsider.inbox.has_seen_nobody());
+        let seen = a.inbox.seen.lock().unwrap();
+        assert!(!seen.up.contains(&outsider.incarnation));
+        assert!(!seen.messages.contains(&b"from outside".to_vec()));
+    }
+}
+
+#[test]
+fn whoever_knows_another_authority_besides_is_no_stranger() {
+    let folder = Folder::new("two-authorities");
+    let both = folder.file("both.pem").display().to_string();
+    let authorities = ["ca.pem", "other.pem"].map(|ca| std::fs::read_to_string(path(ca)).unwrap());
+    std::fs::write(&both, authorities.concat()).unwrap();
+    let knows_both = |name: &str| {
+        let tls = Tls::new(&both, path(&format!("{name}.pem")), path(&format!("{name}.key")));
+        EngineConfig { tls: Some(tls), ..config("127.0.0.1:0", &[]) }
+    };
+    let a = open(knows_both("member"));
+    // How an authority is replaced, one member after the other.
+    for other in [secured(&[]), knows_both("stranger")] {
+        let other = open(EngineConfig { peers: a.engine.endpoints(), ..other });
+        assert_linked(&a, &other);
+    }
+}
+
+#[test]
 fn a_certificate_of_another_authority_does_not_get_in() {
     let outsider = EngineConfig { tls: tls("other", "stranger"), ..config("127.0.0.1:0", &[]) };
     assert_shut_out(&open(secured(&[])), outsider);
