@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork::Generation;
@@ -14,8 +15,15 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 pub(super) const PREFIX: &str = "minikv-tls-";
 /// Held as long as the folder is in use: one whose lock is free was left behind by a killed process.
 const LOCK: &str = "lock";
-/// The longest folder in which the sockets' paths are short enough for every system.
-const MAX_PATH_BYTES: usize = 60;
+/// The longest path of a socket that every system takes. (Linux takes four bytes more.)
+const MAX_SOCKET_BYTES: usize = 103;
+/// As long as the longest name of a socket: an address and a port.
+const MAX_NAME_BYTES: usize = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535".len();
+/// Of the folder's own name.
+const DIGITS: usize = 16;
+/// The longest folder in which the sockets' paths are short enough.
+const MAX_PATH_BYTES: usize =
+    MAX_SOCKET_BYTES - "/".len() - PREFIX.len() - DIGITS - "/".len() - MAX_NAME_BYTES;
 const TRIES: usize = 10;
 
 pub(super) struct Folder {
@@ -35,10 +43,14 @@ impl Folder {
         for _ in 0..TRIES {
             let random =
                 getrandom::u64().map_err(|error| cannot(io::Error::other(error.to_string())))?;
-            let path = parent.join(format!("{PREFIX}{random:016x}"));
+            let path = parent.join(format!("{PREFIX}{random:0DIGITS$x}"));
             DirBuilder::new().mode(0o700).create(&path).map_err(cannot)?;
             // Another process may take it for one that was left behind until it is locked.
-            if let Some(lock) = lock(&path) {
+            let locked = lock(&path);
+            if !matches!(locked, Ok(Some(_))) {
+                let _ = fs::remove_dir_all(&path);
+            }
+            if let Some(lock) = locked.map_err(cannot)? {
                 sweep(&parent, &lock);
                 let (last, generation) = (AtomicU64::new(0), Generation::now());
                 return Ok(Folder { path, _lock: lock, last, generation });
@@ -88,11 +100,17 @@ fn parent() -> PathBuf {
 }
 
 /// Locks a new folder. None if somebody has removed it, or is about to.
-fn lock(folder: &Path) -> Option<File> {
+fn lock(folder: &Path) -> io::Result<Option<File>> {
     let path = folder.join(LOCK);
-    let file = File::create_new(&path).ok()?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive).ok()?;
-    path.exists().then_some(file)
+    let file = match File::create_new(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file?,
+    };
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => return Ok(None),
+        locked => locked?,
+    }
+    Ok(path.exists().then_some(file))
 }
 
 /// Removes what killed processes of this user, whose a file is, have left behind.
@@ -128,6 +146,25 @@ mod tests {
         let path = folder.path.clone();
         drop(folder);
         assert!(!path.exists() && other.path.exists());
+    }
+
+    #[test]
+    fn the_longest_name_of_a_socket_fits() {
+        let longest = format!("/{}", "x".repeat(MAX_PATH_BYTES - 1));
+        let name = format!("[{}]:65535", std::net::Ipv6Addr::from(u128::MAX));
+        assert_eq!(name.len(), MAX_NAME_BYTES);
+        let path = format!("{longest}/{PREFIX}{:0DIGITS$x}/{name}", u64::MAX);
+        assert_eq!(path.len(), MAX_SOCKET_BYTES);
+        std::os::unix::net::SocketAddr::from_pathname(path).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_locked_says_why() {
+        let path = parent().join(format!("{PREFIX}no-lock-{}", std::process::id()));
+        assert!(matches!(lock(&path), Ok(None)), "somebody has removed it");
+        fs::write(&path, "").unwrap();
+        assert_eq!(lock(&path).unwrap_err().kind(), io::ErrorKind::NotADirectory);
+        fs::remove_file(&path).unwrap();
     }
 
     #[test]
