@@ -19,6 +19,8 @@ use crate::table::replication::Replication;
 
 /// Of what has arrived and waits to be taken in, more is dropped and repaired later.
 const MAX_INBOX_BYTES: usize = 64 << 20;
+/// So many texts wait to be told; those beyond are not told this time.
+const MAX_TEXTS: usize = 16;
 /// How long the sender lets changes gather once it has sent some.
 const GATHER: Duration = Duration::from_micros(300);
 /// How long leaving may take.
@@ -100,6 +102,8 @@ struct Inbox {
     queue: Mutex<Queue>,
     signal: Arc<Signal>,
     refused: AtomicU64,
+    /// What was turned away and what failed. Told where there is time to write a log.
+    texts: Mutex<Vec<String>>,
 }
 
 #[derive(Default)]
@@ -112,6 +116,18 @@ impl Inbox {
     fn push(&self, arrived: Arrived) {
         self.queue.lock().arrived.push_back(arrived);
         self.signal.ring();
+    }
+
+    fn note(&self, text: &str) {
+        let mut texts = self.texts.lock();
+        if texts.len() < MAX_TEXTS && !texts.iter().any(|noted| noted == text) {
+            texts.push(text.to_owned());
+        }
+    }
+
+    fn tell(&self) {
+        let texts = std::mem::take(&mut *self.texts.lock());
+        texts.iter().for_each(|text| log::warn_once(text, text));
     }
 }
 
@@ -141,8 +157,13 @@ impl Inbound for Inbox {
     }
 
     fn refused(&self, what: &str) {
-        log::warn_once(what, what);
+        self.note(what);
         self.refused.fetch_add(1, Ordering::Relaxed);
+        self.signal.ring();
+    }
+
+    fn failed(&self, what: &str) {
+        self.note(what);
         self.signal.ring();
     }
 }
@@ -171,7 +192,10 @@ fn take_in(cluster: &Weak<Cluster>, inbox: &Inbox, signal: &Signal, tick: Durati
         tick_if_due(&cluster, &mut ticked_at, tick);
         cluster.look_at_decided();
         drop(cluster);
+        inbox.tell();
         if signal.wait(Some(tick)) {
+            // The last words of one that stops at once.
+            inbox.tell();
             return;
         }
     }

@@ -46,4 +46,7 @@ pub(crate) trait Inbound: Send + Sync {
 
     /// Something was turned away.
     fn refused(&self, what: &str);
+
+    /// Something went wrong on this machine, and no call can say so.
+    fn failed(&self, what: &str);
 }

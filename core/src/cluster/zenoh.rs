@@ -156,8 +156,9 @@ impl Engine {
             }
         }
         let handshake = handshake_timeout(config.failure_timeout);
+        let heard: Weak<dyn Inbound> = Arc::downgrade(&inbound);
         let tunnels = identity
-            .map(|identity| Tunnels::new(identity, &listening, config.multicast, handshake))
+            .map(|it| Tunnels::new(it, &listening, config.multicast, handshake, heard.clone()))
             .transpose()?
             .map(Arc::new);
         if let Some(tunnels) = &tunnels {
@@ -181,16 +182,15 @@ impl Engine {
             own_addresses: OnceLock::new(),
             settings: Mutex::default(),
         });
-        let (opening, heard) = (shared.clone(), inbound.clone());
+        let (opening, hears) = (shared.clone(), inbound.clone());
         // On a thread of its own: the caller's may belong to an async runtime, where the engine cannot wait.
         let (live, endpoints) = on_own_thread("minikv-open", move || {
-            ZRuntime::Application.block_in_place(start(settings, opening, heard))
+            ZRuntime::Application.block_in_place(start(settings, opening, hears))
         })?
         .map_err(|error| {
             Error::new(ErrorKind::Io, format!("the cluster cannot start: {}", words(&*error)))
         })?;
-        let heard: Weak<dyn Inbound> = Arc::downgrade(&inbound);
-        refusals::tell(heard.clone());
+        refusals::tell(heard);
         log::info(&format!(
             "a member of the cluster {} listens on {}",
             shorten(config.cluster.as_bytes()),
@@ -201,7 +201,7 @@ impl Engine {
         }
         for listening in listening {
             if let Some(tunnels) = shared.tunnels.clone() {
-                live.spawn(tunnels.serve(listening, heard.clone()));
+                live.spawn(tunnels.serve(listening));
             }
         }
         if shared.tunnels.is_some() && config.multicast {
@@ -273,6 +273,9 @@ impl Link for Engine {
             return;
         }
         let (live, tunnels) = (self.live.clone(), self.shared.tunnels.clone());
+        if let Some(tunnels) = &tunnels {
+            tunnels.close();
+        }
         let body = move || {
             // Behind a message that is being sent, which waits for a bounded time.
             let Some(live) = live.write().take() else { return };

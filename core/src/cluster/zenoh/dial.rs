@@ -4,6 +4,7 @@
 //! itself, and knows no endpoints that turn up later. So its settings name none.
 
 use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -28,7 +29,7 @@ const TRIES: [Duration; 3] =
 const MAX_ENDPOINTS: usize = 16;
 /// So many that are discovered are sought at the same time.
 const MAX_SOUGHT: usize = 32;
-/// After so many dials in a row that led to nothing it is looked whether anybody is there.
+/// After so many dials in a row that led to nothing it is looked whether anybody is there, until that was said once.
 const SUSPICIOUS: u32 = 3;
 
 pub(super) struct Dialler {
@@ -41,16 +42,18 @@ pub(super) struct Dialler {
 pub(super) async fn keep_dialling(dialler: Dialler, peer: Endpoint, inbound: Arc<dyn Inbound>) {
     let mut wait = FIRST_WAIT;
     let mut failures: u32 = 0;
+    let mut said = false;
     let mut step = dialler.shared.own as u64;
     loop {
         if dialler.dial(&peer).await {
-            failures = 0;
+            (failures, said) = (0, false);
             wait = FIRST_WAIT;
             tokio::time::sleep(LAST_WAIT).await;
             continue;
         }
         failures = failures.saturating_add(1);
-        if failures == SUSPICIOUS && dialler.is_somebody_at(&peer).await {
+        if failures >= SUSPICIOUS && !said && dialler.is_somebody_at(&peer).await {
+            said = true;
             let text = format!(
                 "{peer} takes connections but makes no link: it is frozen, another program or another version, or \
                  only one side has TLS, or one side's certificate does not suit the other"
@@ -192,14 +195,14 @@ impl Dialler {
             return tokio::net::UnixStream::connect(path).await.is_ok();
         };
         let addresses = resolve(endpoint).await;
-        let host = |address: &str| address.rsplit_once(':').map(|(host, _)| host.to_owned());
-        let hosts: Vec<_> = addresses.iter().map(|address| host(address)).collect();
+        let hosts: Vec<IpAddr> = addresses.iter().filter_map(|address| host(address)).collect();
         let mut links = self.session.info().links().await;
-        if links.any(|link| hosts.contains(&host(&self.far_end(link.dst().as_str())))) {
+        let is_there = |address: &str| host(address).is_some_and(|host| hosts.contains(&host));
+        if links.any(|link| is_there(&self.far_end(link.dst().as_str()))) {
             return false;
         }
         if let Some(tunnels) = &self.shared.tunnels
-            && hosts.iter().flatten().any(|host| tunnels.leads_to(host))
+            && hosts.iter().any(|host| tunnels.leads_to(*host))
         {
             return false;
         }
@@ -210,6 +213,11 @@ impl Dialler {
         }
         false
     }
+}
+
+/// The machine, as the same one however it was reached.
+fn host(address: &str) -> Option<IpAddr> {
+    address.parse::<SocketAddr>().ok().map(|address| address.ip().to_canonical())
 }
 
 /// As the engine writes addresses; empty if the name has none.

@@ -18,6 +18,7 @@ struct Seen {
     up: Vec<u128>,
     down: Vec<u128>,
     refused: Vec<String>,
+    failed: Vec<String>,
 }
 
 impl Seen {
@@ -27,7 +28,7 @@ impl Seen {
 }
 
 #[derive(Default)]
-struct Inbox {
+pub(super) struct Inbox {
     seen: StdMutex<Seen>,
     changed: Condvar,
 }
@@ -104,6 +105,10 @@ impl Inbound for Inbox {
 
     fn refused(&self, what: &str) {
         self.note(|seen| seen.refused.push(what.to_owned()));
+    }
+
+    fn failed(&self, what: &str) {
+        self.note(|seen| seen.failed.push(what.to_owned()));
     }
 }
 

@@ -5,8 +5,9 @@
 //! that are in order, and processes crash.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Weak};
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use ::zenoh::internal::runtime::ZRuntime;
 use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
@@ -27,7 +28,7 @@ use crate::cluster::link::Inbound;
 use crate::cluster::tls::{Identity, reason};
 use crate::endpoint::Endpoint;
 use crate::error::Result;
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use crate::sync::{Condvar, Mutex};
 
 /// Of what is on its way through a tunnel, so much is taken at once.
@@ -49,15 +50,19 @@ pub(super) struct Tunnels {
     addresses: [Vec<String>; 2],
     /// How long a handshake may take, and how long the other side may take nothing.
     patience: Duration,
+    inbound: Weak<dyn Inbound>,
     standing: Mutex<Standing>,
     ended: Condvar,
     handshakes: AtomicUsize,
+    is_closing: AtomicBool,
 }
 
 #[derive(Default)]
 struct Standing {
     last: u64,
     tunnels: HashMap<u64, Tunnel>,
+    /// So many ports are listened on.
+    ports: usize,
 }
 
 struct Tunnel {
@@ -103,25 +108,31 @@ impl Tunnels {
         listening: &[Listening],
         discovered: bool,
         patience: Duration,
+        inbound: Weak<dyn Inbound>,
     ) -> Result<Tunnels> {
         let folder = Folder::new()?;
         let addresses = |loopback| -> Vec<String> {
             listening.iter().flat_map(|at| at.addresses(loopback)).collect()
         };
         let addresses = [addresses(true), addresses(false)];
-        let names = match discovered && !addresses[1].is_empty() {
+        let mut names = match discovered && !addresses[1].is_empty() {
             true => addresses[1].clone(),
             false => vec!["engine".to_owned()],
         };
+        // Two ports of one number on different addresses of this machine may be reached under the same.
+        names.sort();
+        names.dedup();
         Ok(Tunnels {
             identity,
             inner: names.iter().map(|name| folder.file(name)).collect(),
             folder,
             addresses,
             patience,
+            inbound,
             standing: Mutex::default(),
             ended: Condvar::new(),
             handshakes: AtomicUsize::new(0),
+            is_closing: AtomicBool::new(false),
         })
     }
 
@@ -147,33 +158,37 @@ impl Tunnels {
         standing.tunnels.values().find(is_it).map(|tunnel| tunnel.far.to_string())
     }
 
-    /// Whether there is a tunnel with this machine.
-    pub fn leads_to(&self, host: &str) -> bool {
+    /// Whether there is a tunnel with this machine, in its canonical form: who comes over IPv4 to a socket for IPv6
+    /// has an address of the latter.
+    pub fn leads_to(&self, host: IpAddr) -> bool {
         let standing = self.standing.lock();
-        let host = host.trim_matches(['[', ']']);
-        standing.tunnels.values().any(|tunnel| tunnel.far.ip().to_string() == host)
+        standing.tunnels.values().any(|tunnel| tunnel.far.ip().to_canonical() == host)
     }
 
     /// Takes connections, until it is dropped.
-    pub async fn serve(self: Arc<Self>, listening: Listening, inbound: Weak<dyn Inbound>) {
-        // Fails if the system does not tell of its connections.
-        let Ok(listener) = TcpListener::from_std(listening.listener) else { return };
-        loop {
-            match listener.accept().await {
-                Ok((stream, far)) => {
-                    ZRuntime::RX.spawn(self.clone().welcome(stream, far, inbound.clone()));
+    pub fn serve(self: Arc<Self>, listening: Listening) -> impl Future<Output = ()> + Send {
+        // Counted from now on: what is spawned may be dropped before it has run at all.
+        let listens = Listens::new(&self, listening.listener);
+        async move {
+            // The last one to go: whoever waits for it may listen there.
+            let Listens { listener, _port } = listens;
+            let listener = match TcpListener::from_std(listener) {
+                Ok(listener) => listener,
+                // The system does not tell of its connections.
+                Err(error) => return self.failed(&format!("cannot take connections: {error}")),
+            };
+            loop {
+                match listener.accept().await {
+                    Ok((stream, far)) => {
+                        ZRuntime::RX.spawn(self.clone().welcome(stream, far));
+                    }
+                    Err(_) => sleep(PAUSE).await,
                 }
-                Err(_) => sleep(PAUSE).await,
             }
         }
     }
 
-    async fn welcome(
-        self: Arc<Self>,
-        stream: TcpStream,
-        far: SocketAddr,
-        inbound: Weak<dyn Inbound>,
-    ) {
+    async fn welcome(self: Arc<Self>, stream: TcpStream, far: SocketAddr) {
         let pending = self.handshakes.fetch_add(1, Ordering::Relaxed);
         let accepted = match pending < MAX_HANDSHAKES {
             true => self.accept(stream).await,
@@ -183,15 +198,29 @@ impl Tunnels {
         match accepted {
             Ok(stream) => {
                 let tunnel = Stands::new(&self, far, None);
-                if let Ok(near) = UnixStream::connect(&self.inner[0]).await {
-                    tunnel.carry(near, stream).await;
+                match UnixStream::connect(&self.inner[0]).await {
+                    Ok(near) => tunnel.carry(near, stream).await,
+                    Err(error) => self.failed(&format!(
+                        "a member that has come cannot be let in through the socket {}: {error}",
+                        self.inner[0].display()
+                    )),
                 }
             }
             Err(why) => {
-                if let Some(inbound) = inbound.upgrade() {
+                if let Some(inbound) = self.inbound.upgrade() {
                     in_callback(|| inbound.refused(&turned_away(why)));
                 }
             }
+        }
+    }
+
+    /// Behind a handshake that was in order, where nobody else can tell of it.
+    fn failed(&self, what: &str) {
+        // Its sockets end then.
+        if !self.is_closing.load(Ordering::Relaxed)
+            && let Some(inbound) = self.inbound.upgrade()
+        {
+            in_callback(|| inbound.failed(what));
         }
     }
 
@@ -210,7 +239,13 @@ impl Tunnels {
         let name = ServerName::try_from(host.to_owned()).ok()?;
         for far in tokio::net::lookup_host((host, port)).await.ok()? {
             if let Ok(Ok(stream)) = timeout(self.patience, self.connect(far, name.clone())).await {
-                return self.offer(far, stream).ok();
+                let offered = self.offer(far, stream);
+                return offered
+                    .inspect_err(|error| {
+                        // Not its path, which is another one each time.
+                        self.failed(&format!("cannot make a socket to a member: {error}"));
+                    })
+                    .ok();
             }
         }
         None
@@ -246,11 +281,40 @@ impl Tunnels {
         Ok(path)
     }
 
-    /// The engine is closed: waits until what it said last is out, or for so long.
+    /// The engine is about to be closed.
+    pub fn close(&self) {
+        self.is_closing.store(true, Ordering::Relaxed);
+    }
+
+    /// The engine is closed: waits until what it said last is out and the ports are free, or for so long.
     pub fn finish(&self, limit: Duration) {
         self.folder.remove();
-        let carries = |standing: &Standing| standing.tunnels.values().any(|tunnel| tunnel.carries);
-        self.ended.wait_while(&mut self.standing.lock(), limit, carries);
+        let goes_on = |standing: &Standing| {
+            standing.ports > 0 || standing.tunnels.values().any(|tunnel| tunnel.carries)
+        };
+        self.ended.wait_while(&mut self.standing.lock(), limit, goes_on);
+    }
+}
+
+/// A port that is listened on. The listener goes first.
+struct Listens {
+    listener: std::net::TcpListener,
+    _port: Port,
+}
+
+struct Port(Arc<Tunnels>);
+
+impl Listens {
+    fn new(tunnels: &Arc<Tunnels>, listener: std::net::TcpListener) -> Listens {
+        tunnels.standing.lock().ports += 1;
+        Listens { listener, _port: Port(tunnels.clone()) }
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.0.standing.lock().ports -= 1;
+        self.0.ended.notify_all();
     }
 }
 
@@ -281,47 +345,94 @@ impl Stands {
         if let Some(tunnel) = self.tunnels.standing.lock().tunnels.get_mut(&self.number) {
             tunnel.carries = true;
         }
-        let patience = self.tunnels.patience;
-        let (mut from_engine, mut to_engine) = near.into_split();
         let (mut from_afar, mut to_afar) = tokio::io::split(far);
-        let outward = async {
-            let mut buffer = vec![0; BUFFER];
-            loop {
-                let length = match from_engine.read(&mut buffer).await {
-                    Ok(0) | Err(_) => break,
-                    Ok(length) => length,
-                };
-                let sent = async {
-                    to_afar.write_all(&buffer[..length]).await?;
-                    to_afar.flush().await
-                };
-                if !matches!(timeout(patience, sent).await, Ok(Ok(()))) {
-                    return;
-                }
+        exchange(near, &mut from_afar, &mut to_afar, self.tunnels.patience).await;
+        // Said and not left to the closing of the socket: a child that was forked off meanwhile has it, too.
+        let mut far = from_afar.unsplit(to_afar);
+        if !matches!(timeout(LAST_WORDS, far.shutdown()).await, Ok(Ok(()))) {
+            let _ = far.get_mut().0.shutdown().await;
+        }
+    }
+}
+
+async fn exchange(
+    near: UnixStream,
+    from_afar: &mut ReadHalf<TlsStream<TcpStream>>,
+    to_afar: &mut WriteHalf<TlsStream<TcpStream>>,
+    patience: Duration,
+) {
+    let (mut from_engine, mut to_engine) = near.into_split();
+    let outward = async {
+        let mut buffer = vec![0; BUFFER];
+        loop {
+            let length = match from_engine.read(&mut buffer).await {
+                Ok(0) | Err(_) => break,
+                Ok(length) => length,
+            };
+            let sent = async {
+                to_afar.write_all(&buffer[..length]).await?;
+                to_afar.flush().await
+            };
+            if !matches!(timeout(patience, sent).await, Ok(Ok(()))) {
+                return;
             }
-            let _ = timeout(patience, to_afar.shutdown()).await;
-        };
-        let mut inward = pin!(async {
-            let mut buffer = vec![0; BUFFER];
-            let mut listens = true;
-            while let Ok(length @ 1..) = from_afar.read(&mut buffer).await {
-                // An engine that has hung up may still have words on their way: what comes is read to the end, as
-                // closing a connection with something unread would take them back.
-                listens = listens && to_engine.write_all(&buffer[..length]).await.is_ok();
-            }
-        });
-        tokio::select! {
-            () = &mut inward => {}
-            () = outward => {
-                let _ = timeout(LAST_WORDS, inward).await;
-            }
+        }
+        let _ = timeout(patience, to_afar.shutdown()).await;
+    };
+    let mut inward = pin!(async {
+        let mut buffer = vec![0; BUFFER];
+        let mut listens = true;
+        while let Ok(length @ 1..) = from_afar.read(&mut buffer).await {
+            // An engine that has hung up may still have words on their way: what comes is read to the end, as
+            // closing a connection with something unread would take them back.
+            listens = listens && to_engine.write_all(&buffer[..length]).await.is_ok();
+        }
+    });
+    tokio::select! {
+        () = &mut inward => {}
+        () = outward => {
+            let _ = timeout(LAST_WORDS, inward).await;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::Inbox;
     use super::*;
+    use crate::cluster::tls;
+    use crate::options::Tls;
+
+    /// As a forked child does. The other side must not wait for it.
+    #[test]
+    fn a_connection_ends_though_somebody_else_has_it_too() {
+        let path = |file| format!("{}/tests/certificates/{file}", env!("CARGO_MANIFEST_DIR"));
+        let files = ["ca.pem", "member.pem", "member.key"].map(path);
+        let [ca, cert, key] = &files;
+        let identity = tls::read(&Tls::new(ca, cert, key)).unwrap();
+        let nobody = Weak::<Inbox>::new();
+        let tunnels = Tunnels::new(identity, &[], false, LAST_WORDS, nobody).unwrap();
+        let tunnels = Arc::new(tunnels);
+        ZRuntime::Application.block_in_place(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let at = listener.local_addr().unwrap();
+            let name = ServerName::from(at.ip());
+            let accepted = async {
+                let stream = listener.accept().await.unwrap().0.into_std().unwrap();
+                let copy = stream.try_clone().unwrap();
+                let stream = tunnels.accept(TcpStream::from_std(stream).unwrap()).await;
+                (stream.unwrap(), copy)
+            };
+            let (far, (stream, _copy)) = tokio::join!(tunnels.connect(at, name), accepted);
+            let mut far = far.unwrap();
+            // What the engine says to it stays unsaid: it has hung up.
+            far.shutdown().await.unwrap();
+            let (near, _engine) = UnixStream::pair().unwrap();
+            Stands::new(&tunnels, at, None).carry(near, stream).await;
+            let end = timeout(Duration::from_secs(60), far.read(&mut [0])).await;
+            assert!(matches!(end, Ok(Ok(0))), "{end:?}");
+        });
+    }
 
     #[test]
     fn the_name_of_a_socket_says_what_to_dial() {

@@ -96,3 +96,37 @@ fn whoever_does_not_get_as_far_is_told_of_in_the_same_few_words() {
         assert_eq!(seen.refused[index], format!("a connection was turned away: {why}"));
     }
 }
+
+#[test]
+fn a_member_that_cannot_let_others_in_or_go_out_says_so() {
+    let a = open(secured(&[]));
+    let Endpoint::Unix(inner) = a.engine.shared.tunnels.as_ref().unwrap().inner().next().unwrap()
+    else {
+        panic!("not a socket")
+    };
+    std::fs::remove_dir_all(std::path::Path::new(&inner).parent().unwrap()).unwrap();
+    let b = open(secured(&a.engine.endpoints()));
+    a.inbox.until("nobody comes in", |seen| {
+        seen.failed.iter().any(|text| text.contains(&inner)).then_some(())
+    });
+    a.engine.connect(&b.dial());
+    a.inbox.until("nobody is reached", |seen| {
+        seen.failed.iter().any(|text| text.contains("to a member")).then_some(())
+    });
+}
+
+#[test]
+fn whoever_comes_over_ipv4_to_a_port_for_both_is_known_by_its_address() {
+    let a = open(EngineConfig { listen: vec!["[::]:0".to_owned()], ..secured(&[]) });
+    let port = a.engine.endpoints()[0].rsplit_once(':').unwrap().1.to_owned();
+    let reached = format!("127.0.0.1:{port}");
+    // Not every machine has ports for both.
+    if TcpStream::connect(&reached).is_err() {
+        return;
+    }
+    let b = open(secured(&[reached]));
+    assert_linked(&a, &b);
+    let leads_to =
+        |host: &str| a.engine.shared.tunnels.as_ref().unwrap().leads_to(host.parse().unwrap());
+    assert!(leads_to("127.0.0.1") && !leads_to("127.0.0.2"));
+}

@@ -223,6 +223,8 @@ impl Inbound for Quitter {
     fn link_down(&self, _incarnation: u128) {}
 
     fn refused(&self, _what: &str) {}
+
+    fn failed(&self, _what: &str) {}
 }
 
 #[test]
