@@ -403,16 +403,40 @@ mod tests {
     use crate::cluster::tls;
     use crate::options::Tls;
 
+    /// How long a test waits for what should come at once.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn tunnels() -> Arc<Tunnels> {
+        let path = |file| format!("{}/tests/certificates/{file}", env!("CARGO_MANIFEST_DIR"));
+        let [ca, cert, key] = &["ca.pem", "member.pem", "member.key"].map(path);
+        let identity = tls::read(&Tls::new(ca, cert, key)).unwrap();
+        let nobody = Weak::<Inbox>::new();
+        Arc::new(Tunnels::new(identity, &[], false, PATIENCE, nobody).unwrap())
+    }
+
+    #[test]
+    fn the_end_waits_for_who_listens() {
+        let tunnels = tunnels();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = listener.local_addr().unwrap();
+        let serving = tunnels.clone().serve(Listening::new((listener, at)));
+        let goes = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(Duration::from_millis(200));
+                goes.store(true, Ordering::SeqCst);
+                drop(serving);
+            });
+            tunnels.finish(PATIENCE);
+            assert!(goes.load(Ordering::SeqCst), "it has not waited");
+        });
+        tunnels.finish(PATIENCE);
+    }
+
     /// As a forked child does. The other side must not wait for it.
     #[test]
     fn a_connection_ends_though_somebody_else_has_it_too() {
-        let path = |file| format!("{}/tests/certificates/{file}", env!("CARGO_MANIFEST_DIR"));
-        let files = ["ca.pem", "member.pem", "member.key"].map(path);
-        let [ca, cert, key] = &files;
-        let identity = tls::read(&Tls::new(ca, cert, key)).unwrap();
-        let nobody = Weak::<Inbox>::new();
-        let tunnels = Tunnels::new(identity, &[], false, LAST_WORDS, nobody).unwrap();
-        let tunnels = Arc::new(tunnels);
+        let tunnels = tunnels();
         ZRuntime::Application.block_in_place(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let at = listener.local_addr().unwrap();
@@ -429,7 +453,7 @@ mod tests {
             far.shutdown().await.unwrap();
             let (near, _engine) = UnixStream::pair().unwrap();
             Stands::new(&tunnels, at, None).carry(near, stream).await;
-            let end = timeout(Duration::from_secs(60), far.read(&mut [0])).await;
+            let end = timeout(PATIENCE, far.read(&mut [0])).await;
             assert!(matches!(end, Ok(Ok(0))), "{end:?}");
         });
     }
