@@ -420,17 +420,15 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let at = listener.local_addr().unwrap();
         let serving = tunnels.clone().serve(Listening::new((listener, at)));
-        let goes = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                std::thread::sleep(Duration::from_millis(200));
-                goes.store(true, Ordering::SeqCst);
-                drop(serving);
-            });
-            tunnels.finish(PATIENCE);
-            assert!(goes.load(Ordering::SeqCst), "it has not waited");
+        let goes = Arc::new(AtomicBool::new(false));
+        let told = goes.clone();
+        ZRuntime::Net.spawn(async move {
+            sleep(Duration::from_millis(200)).await;
+            told.store(true, Ordering::SeqCst);
+            drop(serving);
         });
         tunnels.finish(PATIENCE);
+        assert!(goes.load(Ordering::SeqCst), "it has not waited");
     }
 
     /// As a forked child does. The other side must not wait for it.
