@@ -7,6 +7,7 @@ use crate::error::{Error, ErrorKind};
 /// How many forks lie between the first process and this one.
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
+#[inline]
 pub(crate) fn generation() -> u64 {
     GENERATION.load(Ordering::Relaxed)
 }
@@ -41,12 +42,14 @@ pub(crate) fn watch() {
 
     extern "C" fn in_child() {
         GENERATION.fetch_add(1, Ordering::Relaxed);
+        #[cfg(not(feature = "__shuttle"))]
+        crate::table::readers::forget_other_threads();
     }
 
     REGISTERED.call_once(|| {
-        // SAFETY: the handler is a plain function that lives as long as the program and only adds to
-        // an atomic, which is safe in a forked child of a process with threads. Failure (no memory)
-        // leaves forks unnoticed and harms nothing else.
+        // SAFETY: the handler is a plain function that lives as long as the program and only writes
+        // atomics, which is safe in a forked child of a process with threads. Failure (no memory)
+        // leaves forks unnoticed: a child may keep what readers that are gone were looking at.
         #[allow(unsafe_code)]
         let _ = unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
     });

@@ -89,6 +89,9 @@ pub use members::{Member, MemberState};
 pub use options::{ClockKind, Options, Tls};
 pub use pending::{PendingGuard, PendingLock, PendingStart, PendingSync};
 pub use reader::{Reader, Token};
+#[cfg(feature = "__shuttle")]
+#[doc(hidden)]
+pub use record::alive::count as __records;
 pub use registry::{Page, Registry};
 pub use serde_value::{from_value, to_value};
 pub use stats::Stats;

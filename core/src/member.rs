@@ -31,6 +31,7 @@ impl Member {
         self.until.load(Ordering::Relaxed)
     }
 
+    #[inline]
     pub fn is_named(&self) -> bool {
         self.named.load(Ordering::Relaxed)
     }

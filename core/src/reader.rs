@@ -32,6 +32,21 @@ pub struct Reader<'a> {
     open: Vec<usize>,
 }
 
+/// The bytes of a text, not checked, if that is what the value is.
+#[inline]
+pub(crate) fn unchecked_text(encoded: &[u8]) -> Option<&[u8]> {
+    if let [TEXT, length @ 0..0x80, text @ ..] = encoded {
+        return text.get(..usize::from(*length));
+    }
+    unchecked_long_text(encoded)
+}
+
+#[inline(never)]
+fn unchecked_long_text(encoded: &[u8]) -> Option<&[u8]> {
+    let mut reader = Reader::new(encoded.strip_prefix(&[TEXT])?);
+    reader.length().and_then(|length| reader.take(length)).ok()
+}
+
 impl<'a> Reader<'a> {
     #[inline]
     pub(crate) fn new(bytes: &'a [u8]) -> Reader<'a> {
@@ -64,16 +79,6 @@ impl<'a> Reader<'a> {
             MAP => Token::Map(self.container(2)?),
             _ => return Err(corrupt("unknown type")),
         })
-    }
-
-    /// The bytes of a text, not checked, if that is what the value is.
-    #[inline]
-    pub(crate) fn unchecked_text(mut self) -> Option<&'a [u8]> {
-        if let [TEXT, length @ 0..0x80, text @ ..] = self.rest {
-            return text.get(..usize::from(*length));
-        }
-        let is_text = self.byte().is_ok_and(|tag| tag == TEXT);
-        if is_text { self.length().and_then(|length| self.take(length)).ok() } else { None }
     }
 
     /// The key of the next map entry.

@@ -217,6 +217,8 @@ impl Record {
         joined.extend_from_slice(key);
         joined.extend_from_slice(inline);
         let record = Record(ThinArc::from_header_and_slice(header, &joined));
+        #[cfg(feature = "__shuttle")]
+        alive::born(&record.0.header.header);
         let _ = JOINED.try_with(|kept| kept.replace(joined));
         record
     }
@@ -387,9 +389,54 @@ impl Record {
         size + if apart { ARC + size_of::<Rare>() } else { 0 }
     }
 
+    /// For the model checker.
+    #[cfg(feature = "__shuttle")]
+    pub fn assert_alive(&self) {
+        alive::check(&self.0.header.header);
+    }
+
     pub fn is_same(&self, other: &Record) -> bool {
         // The key lies in the allocation and is never empty: its address is the record's own.
         std::ptr::eq(self.0.slice.as_ptr(), other.0.slice.as_ptr())
+    }
+}
+
+/// Which records there are, for the model checker to see that none is used once it is freed, and that none stays.
+#[cfg(feature = "__shuttle")]
+pub(crate) mod alive {
+    use std::cell::RefCell;
+    use std::collections::HashSet;
+
+    use super::Header;
+
+    // All threads of a model run on one real thread.
+    std::thread_local! {
+        static ALIVE: RefCell<HashSet<usize>> = RefCell::default();
+    }
+
+    fn with<T>(act: impl FnOnce(&mut HashSet<usize>) -> T) -> T {
+        ALIVE.with_borrow_mut(act)
+    }
+
+    pub fn born(header: &Header) {
+        with(|alive| alive.insert(std::ptr::from_ref(header).addr()));
+    }
+
+    pub fn check(header: *const Header) {
+        let is_alive = with(|alive| alive.contains(&header.addr()));
+        assert!(is_alive, "a record is used after it was freed");
+    }
+
+    /// How many there are.
+    pub fn count() -> usize {
+        with(|alive| alive.len())
+    }
+
+    impl Drop for Header {
+        fn drop(&mut self) {
+            let was_alive = with(|alive| alive.remove(&std::ptr::from_ref(self).addr()));
+            assert!(was_alive, "a record is freed twice");
+        }
     }
 }
 

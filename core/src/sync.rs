@@ -20,6 +20,13 @@ pub(crate) use shuttle::{thread, thread_local};
 #[cfg(not(feature = "__shuttle"))]
 pub(crate) use std::{thread, thread_local};
 
+/// Here the model checker may let another thread go on.
+#[inline]
+pub(crate) fn step() {
+    #[cfg(feature = "__shuttle")]
+    let _ = atomic::AtomicBool::new(false).load(atomic::Ordering::SeqCst);
+}
+
 /// A panic under a lock leaves the data as it was at that moment; whoever comes next goes on with it.
 fn ignore_poison<T>(result: Result<T, primitives::PoisonError<T>>) -> T {
     result.unwrap_or_else(primitives::PoisonError::into_inner)

@@ -283,7 +283,10 @@ impl Core {
         value: impl IntoValue,
         options: &PutOptions,
     ) -> Result<Entry> {
+        let hash = self.table.hash(key);
+        self.table.fetch_group(hash);
         let value = self.prepare(key, value)?;
+        self.table.fetch_record(hash);
         options.write.check()?;
         if let (Some(_), Some(lease)) = (self.cluster(), options.lock_lease(&self.options)?) {
             // The lock is for the coordinator to give.

@@ -14,7 +14,7 @@ impl Table {
     pub fn get_many<K: AsRef<[u8]>>(&self, keys: &[K]) -> Vec<Option<Entry>> {
         let mut entries = Vec::with_capacity(keys.len());
         for keys in keys.chunks(TOGETHER) {
-            entries.extend(self.look_up(keys).into_iter().map(|record| self.view(record?)));
+            entries.extend(self.look_up(keys).into_iter().map(|record| self.view(record?.into())));
         }
         entries
     }

@@ -12,13 +12,13 @@ use std::ffi::c_void;
 use std::hash::BuildHasher;
 use std::ptr::null_mut;
 use std::sync::Arc;
-// Not those of the model checker, which are no bare pointers; it may switch threads where `Published::step` says.
+// Not those of the model checker, which are no bare pointers; it may switch threads where `step` says.
 use std::sync::atomic::{AtomicPtr, AtomicU64};
 
-use super::RandomState;
-use super::readers::Readers;
+use super::{RandomState, readers};
 use crate::record::Record;
 use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::step;
 
 /// Records in a group.
 const GROUP: usize = 7;
@@ -35,6 +35,26 @@ const MAX_KEPT_BYTES: usize = 16 * 1024;
 /// How often in a row, if it is much.
 const MAX_TRIES: usize = if cfg!(feature = "__shuttle") { 1 } else { 200 };
 
+/// How many groups of records are on their way from memory while one is looked at.
+const FETCHED_AHEAD: usize = 3;
+
+/// Bytes that come from memory together.
+const LINE: usize = 64;
+
+/// Asks for what is there, without waiting for it.
+#[inline]
+#[allow(unsafe_code)]
+fn fetch<T>(at: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: this is a hint, which reads nothing: any address will do.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(at.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = at;
+}
+
 #[repr(align(64))]
 pub(crate) struct Group {
     /// Bytes of hashes, and in the last byte the count.
@@ -42,12 +62,56 @@ pub(crate) struct Group {
     records: [AtomicPtr<c_void>; GROUP],
 }
 
-type Groups = Box<[Group]>;
+/// A power of two of groups, or none, as one word. They begin at cache lines, so that the lowest bits of their address
+/// are free: there is the binary logarithm of how many they are.
+#[derive(Clone, Copy)]
+struct Groups(*mut Group);
+
+const LOG_BITS: usize = align_of::<Group>() - 1;
+
+#[allow(unsafe_code)]
+impl Groups {
+    const NONE: Groups = Groups(null_mut());
+
+    fn new(groups: Box<[Group]>) -> Groups {
+        debug_assert!(groups.len().is_power_of_two());
+        let log = groups.len().trailing_zeros() as usize;
+        Groups(Box::into_raw(groups).cast::<Group>().map_addr(|address| address | log))
+    }
+
+    #[inline]
+    fn parts(self) -> (*mut Group, usize) {
+        let log = self.0.addr() & LOG_BITS;
+        (self.0.map_addr(|address| address & !LOG_BITS), 1 << log)
+    }
+
+    /// # Safety
+    /// It came from [`new`](Groups::new), or is [`NONE`](Groups::NONE), and is not freed before `'a` ends.
+    #[inline]
+    unsafe fn get<'a>(self) -> &'a [Group] {
+        if self.0.is_null() {
+            return &[];
+        }
+        let (first, count) = self.parts();
+        // SAFETY: as many as were in the box are there, and they are changed through atomics only.
+        unsafe { std::slice::from_raw_parts(first, count) }
+    }
+
+    /// # Safety
+    /// As for [`get`](Groups::get), and nobody uses it after this. The records in it are another's.
+    unsafe fn free(self) {
+        if !self.0.is_null() {
+            let (first, count) = self.parts();
+            // SAFETY: it came from `Box::into_raw`.
+            drop(unsafe { Box::from_raw(std::ptr::slice_from_raw_parts_mut(first, count)) });
+        }
+    }
+}
 
 /// What readers see of an index.
 pub(crate) struct Published {
-    /// Null: there are no records.
-    groups: AtomicPtr<Groups>,
+    /// As [`Groups`].
+    groups: AtomicPtr<Group>,
     /// Several keys change at one moment: look them up under the lock.
     busy: AtomicBool,
     /// Addresses of what was given up, for the model checker to see that nobody looks there.
@@ -56,25 +120,32 @@ pub(crate) struct Published {
 }
 
 /// Something that readers may still be looking at.
-#[cfg_attr(not(feature = "__shuttle"), allow(dead_code, reason = "kept to be dropped"))]
+#[cfg_attr(not(feature = "__shuttle"), allow(dead_code, reason = "groups are kept to be dropped"))]
 pub(crate) enum Retired {
     Record(Record),
     Groups(OldGroups),
 }
 
 /// A bare pointer as long as readers may be looking there: a box would be nobody else's.
-pub(crate) struct OldGroups(AtomicPtr<Groups>);
+pub(crate) struct OldGroups(AtomicPtr<Group>);
 
 impl Drop for OldGroups {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
-        // SAFETY: it came from `Box::into_raw`, and no reader looks there any more. The records in it are another's.
-        drop(unsafe { Box::from_raw(*self.0.get_mut()) });
+        // SAFETY: it was published, and no reader looks there any more.
+        unsafe { Groups(*self.0.get_mut()).free() };
     }
 }
 
-#[cfg(feature = "__shuttle")]
 impl Retired {
+    fn record(&self) -> Option<&Record> {
+        match self {
+            Retired::Record(record) => Some(record),
+            Retired::Groups(_) => None,
+        }
+    }
+
+    #[cfg(feature = "__shuttle")]
     fn address(&self) -> *const c_void {
         match self {
             Retired::Record(record) => record.as_raw(),
@@ -111,7 +182,7 @@ impl Default for Published {
 /// Where a hash begins to look, and the byte it looks for.
 #[inline]
 fn start(hash: u64, groups: usize) -> (usize, u64) {
-    ((hash as usize) & (groups - 1), (hash >> 56).max(1))
+    ((hash as usize) & groups.wrapping_sub(1), (hash >> 56).max(1))
 }
 
 /// The places of a group that have this byte, as a set of the highest bits of their bytes; others that follow a
@@ -135,58 +206,85 @@ fn look<'a, T>(
     hash: u64,
     mut visit: impl FnMut(&'a Group, usize) -> Option<T>,
 ) -> Option<T> {
-    let (mut at, byte) = start(hash, groups.len());
-    for _ in 0..groups.len() {
-        let group = &groups[at];
-        let meta = group.meta.load(Ordering::SeqCst);
-        let mut set = matching(meta, byte);
-        while set != 0 {
-            if let Some(found) = visit(group, lowest(set)) {
-                return Some(found);
-            }
-            set &= set - 1;
+    let (at, byte) = start(hash, groups.len());
+    // None: there are no groups.
+    match look_at(groups.get(at)?, byte, &mut visit) {
+        Ok(found) => found,
+        Err(Overflown) => look_further(groups, at, byte, visit),
+    }
+}
+
+/// There are records that found a group full.
+struct Overflown;
+
+#[inline]
+fn look_at<'a, T>(
+    group: &'a Group,
+    byte: u64,
+    visit: &mut impl FnMut(&'a Group, usize) -> Option<T>,
+) -> Result<Option<T>, Overflown> {
+    let meta = group.meta.load(Ordering::SeqCst);
+    let mut set = matching(meta, byte);
+    while set != 0 {
+        if let Some(found) = visit(group, lowest(set)) {
+            return Ok(Some(found));
         }
-        if meta >> COUNT_SHIFT == 0 {
-            return None;
+        set &= set - 1;
+    }
+    if meta >> COUNT_SHIFT == 0 { Ok(None) } else { Err(Overflown) }
+}
+
+/// What few lookups come to, apart from what all do.
+#[inline(never)]
+fn look_further<'a, T>(
+    groups: &'a [Group],
+    home: usize,
+    byte: u64,
+    mut visit: impl FnMut(&'a Group, usize) -> Option<T>,
+) -> Option<T> {
+    for step in 1..groups.len() {
+        let group = &groups[(home + step) & (groups.len() - 1)];
+        if let Ok(found) = look_at(group, byte, &mut visit) {
+            return found;
         }
-        at = (at + 1) & (groups.len() - 1);
     }
     None
 }
 
 #[allow(unsafe_code)]
 impl Published {
+    #[inline]
+    fn groups(&self, order: Ordering) -> Groups {
+        Groups(self.groups.load(order))
+    }
+
     /// Several keys are about to change at one moment, or have changed. Only under the shard's lock.
     pub fn set_busy(&self, busy: bool) {
         self.busy.store(busy, Ordering::SeqCst);
     }
 
-    /// Whether the shard's lock is to be taken. Ask while [reading](Readers::enter).
+    /// Whether the shard's lock is to be taken. Ask while [reading](readers::enter).
     #[inline]
     pub fn is_busy(&self) -> bool {
         self.busy.load(Ordering::SeqCst)
     }
 
-    /// Shows the record of a key to `take`, and perhaps others before it, for which nothing comes of it.
-    ///
-    /// Taking comes first: if it counts the record, the first access is the write. Comparing keys first would fetch
-    /// the line from another core twice, once to read and once to write it.
+    /// What `take` gives for the record of a key.
     ///
     /// # Safety
-    /// The caller is [reading](Readers::enter) from before the call until after it, with the readers of this table.
+    /// The caller is [reading](readers::enter) from before the call until after it.
     #[inline]
     pub unsafe fn find<T>(&self, hash: u64, key: &[u8], take: impl Fn(&Record) -> T) -> Option<T> {
-        self.step();
-        let groups = self.groups.load(Ordering::SeqCst);
-        self.assert_used(groups.cast());
+        step();
+        let groups = self.groups(Ordering::SeqCst);
+        self.assert_used(groups.0.cast());
         // SAFETY: what was published is freed only after it was replaced, and after every reader that was marked then
         // was seen without its mark; this one is marked.
-        let groups = unsafe { groups.as_ref() }?;
-        look(groups, hash, |group, place| {
-            self.step();
+        look(unsafe { groups.get() }, hash, |group, place| {
+            step();
             let record = group.records[place].load(Ordering::SeqCst);
-            self.step();
-            self.assert_used(std::ptr::from_ref(groups).cast());
+            step();
+            self.assert_used(std::ptr::from_ref(group).cast());
             self.assert_used(record);
             // Taken out since its byte was read.
             if record.is_null() {
@@ -195,18 +293,40 @@ impl Published {
             // SAFETY: it came from `into_raw`; as for the groups, it is not freed while this reader is marked. The
             // count is the table's, hence not dropped here.
             let record = unsafe { Record::borrowed(record) };
+            if record.key() != key {
+                return None;
+            }
             let taken = take(&record);
-            self.step();
+            step();
             self.assert_used(record.as_raw());
-            (record.key() == key).then_some(taken)
+            Some(taken)
         })
     }
 
-    /// Here the model checker may let another thread go on.
+    /// Asks for the memory in which a key's record would be found, without waiting for it.
     #[inline]
-    fn step(&self) {
-        #[cfg(feature = "__shuttle")]
-        let _ = self.busy.load(Ordering::SeqCst);
+    pub fn fetch_group(&self, hash: u64) {
+        let (first, count) = self.groups(Ordering::Relaxed).parts();
+        fetch(first.wrapping_add(start(hash, count).0));
+    }
+
+    /// Asks for the record that a key may have, likewise.
+    ///
+    /// # Safety
+    /// As for [`find`](Published::find).
+    #[inline]
+    pub unsafe fn fetch_record(&self, hash: u64) {
+        // SAFETY: as in `find`.
+        let groups = unsafe { self.groups(Ordering::SeqCst).get() };
+        let (at, byte) = start(hash, groups.len());
+        if let Some(group) = groups.get(at) {
+            let set = matching(group.meta.load(Ordering::Relaxed), byte);
+            if let Some(record) = group.records.get(lowest(set)) {
+                let record = record.load(Ordering::Relaxed);
+                fetch(record);
+                fetch(record.wrapping_byte_add(LINE));
+            }
+        }
     }
 
     #[cfg(not(feature = "__shuttle"))]
@@ -235,16 +355,22 @@ impl Published {
 impl Drop for Published {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
-        let groups = std::mem::replace(self.groups.get_mut(), null_mut());
-        if groups.is_null() {
-            return;
-        }
-        // SAFETY: it came from `Box::into_raw` and is nobody else's.
-        let groups = unsafe { Box::from_raw(groups) };
-        for record in pointers(&groups) {
-            // SAFETY: it came from `into_raw`, and its count is the table's.
-            drop(unsafe { Record::from_raw(record) });
-        }
+        let groups = self.groups(Ordering::Relaxed);
+        // SAFETY: what is published is freed by nobody else; the records came from `into_raw`, and their counts are the
+        // table's.
+        let records: Vec<Record> = unsafe {
+            let records = pointers(groups.get()).map(|record| Record::from_raw(record)).collect();
+            groups.free();
+            records
+        };
+        readers::pay(records.iter());
+    }
+}
+
+/// Nobody reads any more; what was read before may still be owed.
+impl Drop for Index {
+    fn drop(&mut self) {
+        readers::pay(self.kept.iter().chain(&self.waiting).filter_map(Retired::record));
     }
 }
 
@@ -256,9 +382,8 @@ impl Index {
     }
 
     fn groups(&self) -> &[Group] {
-        let groups = self.published.groups.load(Ordering::Relaxed);
         // SAFETY: only this owner replaces what is published, with `&mut self`.
-        unsafe { groups.as_ref() }.map_or(&[], |groups| groups)
+        unsafe { self.published.groups(Ordering::Relaxed).get() }
     }
 
     pub fn len(&self) -> usize {
@@ -313,7 +438,7 @@ impl Index {
         let record = record.into_raw();
         #[cfg(feature = "__shuttle")]
         self.published.note(record, true);
-        place(self.groups(), hash, record);
+        place(self.groups(), hash, record, Ordering::SeqCst);
         self.len += 1;
     }
 
@@ -323,7 +448,7 @@ impl Index {
         #[cfg(feature = "__shuttle")]
         self.published.note(new, true);
         let replaced = self.position(hash, old).map(|(group, place)| {
-            self.published.step();
+            step();
             self.groups()[group].records[place].swap(new, Ordering::SeqCst)
         });
         debug_assert!(replaced.is_some(), "the record is there");
@@ -338,8 +463,8 @@ impl Index {
         let groups = self.groups();
         let group = &groups[found];
         let meta = group.meta.load(Ordering::Relaxed);
-        group.meta.store(meta & !(0xff << (8 * place)), Ordering::SeqCst);
-        self.published.step();
+        group.meta.store(meta & !(0xff << (8 * place)), Ordering::Release);
+        step();
         let record = group.records[place].swap(null_mut(), Ordering::SeqCst);
         let (mut at, _) = start(hash, groups.len());
         while at != found {
@@ -376,20 +501,28 @@ impl Index {
     }
 
     fn rebuild(&mut self, groups: usize, hasher: &RandomState) {
-        let made: Groups = (0..groups).map(|_| Group::new()).collect();
-        for record in pointers(self.groups()) {
-            // SAFETY: it came from `into_raw`, and stays for as long as it is in the table.
-            let hash = hasher.hash_one(unsafe { Record::borrowed(record) }.key());
-            place(&made, hash, record);
+        let made: Box<[Group]> = (0..groups).map(|_| Group::new()).collect();
+        let old = self.groups();
+        for (at, group) in old.iter().enumerate() {
+            // Their keys are asked for in time: they are all over the memory.
+            for record in pointers(old.get(at + FETCHED_AHEAD)) {
+                fetch(record.wrapping_byte_add(LINE / 2));
+                fetch(record.wrapping_byte_add(LINE));
+            }
+            for record in pointers([group]) {
+                // SAFETY: it came from `into_raw`, and stays for as long as it is in the table.
+                let hash = hasher.hash_one(unsafe { Record::borrowed(record) }.key());
+                place(&made, hash, record, Ordering::Relaxed);
+            }
         }
-        self.publish(Box::into_raw(Box::new(made)));
+        self.publish(Groups::new(made));
     }
 
-    fn publish(&mut self, groups: *mut Groups) {
-        self.published.step();
+    fn publish(&mut self, groups: Groups) {
+        step();
         #[cfg(feature = "__shuttle")]
-        self.published.note(groups.cast(), true);
-        let old = self.published.groups.swap(groups, Ordering::SeqCst);
+        self.published.note(groups.0.cast(), true);
+        let old = self.published.groups.swap(groups.0, Ordering::SeqCst);
         if !old.is_null() {
             self.kept.push(Retired::Groups(OldGroups(AtomicPtr::new(old))));
             // There may not be another write for long.
@@ -400,7 +533,7 @@ impl Index {
     /// Takes all records out.
     pub fn clear(&mut self) {
         let records: Vec<_> = pointers(self.groups()).collect();
-        self.publish(null_mut());
+        self.publish(Groups::NONE);
         self.len = 0;
         for record in records {
             // SAFETY: it came from `into_raw`, and its count is the table's, whose groups are not reachable any more.
@@ -417,33 +550,33 @@ impl Index {
 
     /// What no reader can be looking at any more, to be dropped once the lock is free.
     #[inline]
-    pub fn take_unused(&mut self, readers: &Readers) -> Vec<Retired> {
+    pub fn take_unused(&mut self) -> Vec<Retired> {
         let bytes = self.kept_bytes + self.waiting_bytes;
         if self.kept.len() < MAX_KEPT && bytes < MAX_KEPT_BYTES {
             return Vec::new();
         }
         // There may be no other write for long. A reader is done at once, unless its thread does not run.
         let tries = if bytes < MAX_KEPT_BYTES { 1 } else { MAX_TRIES };
-        let mut unused = self.try_take(readers);
+        let mut unused = self.try_take();
         for _ in 1..tries {
             if self.waiting.is_empty() && self.kept.is_empty() {
                 break;
             }
             std::hint::spin_loop();
-            unused.append(&mut self.try_take(readers));
+            unused.append(&mut self.try_take());
         }
         unused
     }
 
-    fn try_take(&mut self, readers: &Readers) -> Vec<Retired> {
-        self.readers = readers.still(self.readers);
+    fn try_take(&mut self) -> Vec<Retired> {
+        self.readers = readers::still(self.readers);
         if self.readers != 0 {
             return Vec::new();
         }
         let mut unused = std::mem::take(&mut self.waiting);
         let kept = std::mem::replace(&mut self.kept, Vec::with_capacity(MAX_KEPT));
         (self.waiting_bytes, self.kept_bytes) = (std::mem::take(&mut self.kept_bytes), 0);
-        self.readers = readers.now();
+        self.readers = readers::now();
         if self.readers != 0 {
             self.waiting = kept;
         } else {
@@ -454,6 +587,7 @@ impl Index {
                 unused.extend(kept);
             }
         }
+        readers::pay(unused.iter().filter_map(Retired::record));
         #[cfg(feature = "__shuttle")]
         for retired in &unused {
             self.published.note(retired.address(), false);
@@ -500,13 +634,13 @@ impl Group {
 }
 
 /// The records in groups that nobody changes meanwhile.
-fn pointers(groups: &[Group]) -> impl Iterator<Item = *mut c_void> {
-    let all = groups.iter().flat_map(|group| &group.records);
+fn pointers<'a>(groups: impl IntoIterator<Item = &'a Group>) -> impl Iterator<Item = *mut c_void> {
+    let all = groups.into_iter().flat_map(|group| &group.records);
     all.map(|record| record.load(Ordering::Relaxed)).filter(|record| !record.is_null())
 }
 
-/// Puts a record where there is room. Readers see it once its byte is there.
-fn place(groups: &[Group], hash: u64, record: *mut c_void) {
+/// Puts a record where there is room. Readers, if there are any, see it once its byte is there, in this order.
+fn place(groups: &[Group], hash: u64, record: *mut c_void, order: Ordering) {
     let (mut at, byte) = start(hash, groups.len());
     loop {
         let group = &groups[at];
@@ -514,8 +648,8 @@ fn place(groups: &[Group], hash: u64, record: *mut c_void) {
         let free = matching(meta, 0);
         if free != 0 {
             let place = lowest(free);
-            group.records[place].store(record, Ordering::SeqCst);
-            group.meta.store(meta | byte << (8 * place), Ordering::SeqCst);
+            group.records[place].store(record, Ordering::Relaxed);
+            group.meta.store(meta | byte << (8 * place), order);
             return;
         }
         let count = (meta >> COUNT_SHIFT) + 1;

@@ -11,7 +11,7 @@ mod index;
 mod locking;
 pub(crate) mod merge;
 pub(crate) mod mutation;
-mod readers;
+pub(crate) mod readers;
 pub(crate) mod replication;
 pub(crate) mod shard;
 #[cfg(any(test, feature = "__fuzz"))]
@@ -35,7 +35,7 @@ pub(crate) use self::cluster::{Dumped, DumpedLock};
 use self::counters::WriteCounters;
 use self::index::Published;
 use self::mutation::{Action, Applied, Conditions, Effects, Limits, Mutation, Wait};
-use self::readers::Readers;
+use self::readers::{Lent, Reading};
 use self::replication::Replication;
 use self::shard::{Context, Shard, ShardStats, heir};
 use crate::clock::{Clock, Now};
@@ -57,7 +57,6 @@ const SWEEP_BUDGET: usize = 256;
 
 pub(crate) struct Table {
     slots: Box<[Slot]>,
-    readers: Readers,
     hasher: RandomState,
     pub clock: Arc<Clock>,
     pub member: Arc<Member>,
@@ -122,7 +121,6 @@ impl Table {
         let alarm = Alarm { wall: AtomicU64::new(NEVER), mono: AtomicU64::new(NEVER), ring };
         Table {
             slots: (0..SHARDS).map(slot).collect(),
-            readers: Readers::default(),
             hasher: RandomState::default(),
             clock,
             member,
@@ -199,30 +197,71 @@ impl Table {
 
     #[inline(always)]
     pub fn get_hashed(&self, hash: u64, key: &[u8]) -> Option<Entry> {
-        self.view(self.read(hash, key, Record::clone)?)
+        let take = |record: &Record, reading: Option<&Reading>| match reading {
+            Some(reading) => reading.lend(record),
+            None => Lent::from(record.clone()),
+        };
+        self.view(self.read(hash, key, take)?)
     }
 
-    /// What `take` gives for the record of a key. It is short and calls nobody: whatever is looked at is not freed.
+    /// What `take` gives for the record of a key, which it may be lent if nobody is locked out. It is short and calls
+    /// nobody: whatever is looked at is not freed.
     #[inline(always)]
-    fn read<T>(&self, hash: u64, key: &[u8], take: impl Fn(&Record) -> T) -> Option<T> {
+    fn read<T>(
+        &self,
+        hash: u64,
+        key: &[u8],
+        take: impl Fn(&Record, Option<&Reading>) -> T,
+    ) -> Option<T> {
         let slot = &self.slots[Table::place(hash)];
-        if let Some(_reading) = self.readers.enter()
+        if let Some(reading) = readers::enter()
             && !slot.published.is_busy()
         {
             #[allow(unsafe_code)]
             // SAFETY: reading until the end of this block.
-            let found = unsafe { slot.published.find(hash, key, &take) };
+            let found =
+                unsafe { slot.published.find(hash, key, |record| take(record, Some(&reading))) };
             // It may be one of several that have just begun to change together.
             if !slot.published.is_busy() {
                 return found;
             }
         }
-        slot.shard.read().get(hash, key).map(take)
+        self.read_locked(hash, key, take)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_locked<T>(
+        &self,
+        hash: u64,
+        key: &[u8],
+        take: impl Fn(&Record, Option<&Reading>) -> T,
+    ) -> Option<T> {
+        let shard = self.slots[Table::place(hash)].shard.read();
+        shard.get(hash, key).map(|record| take(record, None))
+    }
+
+    /// Asks for the memory in which a key is looked for, without waiting for it: what is done until it is needed is gained.
+    #[inline]
+    pub fn fetch_group(&self, hash: u64) {
+        self.slots[Table::place(hash)].published.fetch_group(hash);
+    }
+
+    /// Asks for the key's record, likewise, some time after its group.
+    #[inline]
+    pub fn fetch_record(&self, hash: u64) {
+        if let Some(_reading) = readers::enter() {
+            #[allow(unsafe_code)]
+            // SAFETY: reading until the end of this block.
+            unsafe {
+                self.slots[Table::place(hash)].published.fetch_record(hash);
+            }
+        }
     }
 
     /// The record as an entry, unless it has expired.
     #[inline(always)]
-    fn view(&self, record: Record) -> Option<Entry> {
+    fn view(&self, record: Lent) -> Option<Entry> {
         if record.is_plain() {
             let heir = heir(&record, &self.heir);
             return Some(Entry::new(record, 0, false, heir));
@@ -230,7 +269,7 @@ impl Table {
         self.view_at_this_time(record)
     }
 
-    fn view_at_this_time(&self, record: Record) -> Option<Entry> {
+    fn view_at_this_time(&self, record: Lent) -> Option<Entry> {
         let wall = if record.exp() == NEVER { 0 } else { self.clock.wall() };
         if record.is_expired(wall) {
             return None;
@@ -243,7 +282,7 @@ impl Table {
 
     pub fn contains(&self, key: &[u8]) -> bool {
         let hash = self.hash(key);
-        let exp = self.read(hash, key, Record::exp);
+        let exp = self.read(hash, key, |record, _| record.exp());
         exp.is_some_and(|exp| exp == NEVER || exp > self.clock.wall())
     }
 
@@ -310,7 +349,7 @@ impl Table {
         let mono = if needs_mono { self.clock.mono() } else { 0 };
         let cx = self.context(Now { wall: self.clock.wall(), mono });
         let result = change(&mut shard, &cx, fx);
-        slot.settle(&mut shard, &self.readers, fx);
+        slot.settle(&mut shard, fx);
         result
     }
 
@@ -360,7 +399,7 @@ impl Table {
             };
             let result = all();
             for ((place, shard), fx) in places.iter().zip(&mut shards).zip(&mut effects) {
-                self.slots[*place].settle(shard, &self.readers, fx);
+                self.slots[*place].settle(shard, fx);
             }
             result
         };
@@ -447,7 +486,7 @@ impl Table {
             let shard = slot.shard.read();
             let entries =
                 shard.records().filter(|record| initial && subscriber.filter.matches(record.key()));
-            let present = entries.filter_map(|record| self.view(record.clone()));
+            let present = entries.filter_map(|record| self.view(record.clone().into()));
             let present = present.map(|entry| Event::of(EventKind::Put, entry)).collect();
             subscriber.subscribe_shard(place, slot.log.lock().next, present);
         }
@@ -460,7 +499,7 @@ impl Table {
             let shard = self.slots[place].shard.read();
             shard.records().filter(|record| wanted(record.key())).cloned().collect()
         };
-        records.into_iter().filter_map(|record| self.view(record)).collect()
+        records.into_iter().filter_map(|record| self.view(record.into())).collect()
     }
 
     /// The first `limit` entries of a shard in the order of (hash, key), after a place in it.
@@ -495,7 +534,7 @@ impl Table {
             let sorted = first.into_sorted_vec().into_iter();
             sorted.filter_map(|(hash, key)| shard.get(hash, key).cloned()).collect()
         };
-        records.into_iter().filter_map(|record| self.view(record)).collect()
+        records.into_iter().filter_map(|record| self.view(record.into())).collect()
     }
 
     /// How many entries there are, without looking at them.
@@ -605,8 +644,8 @@ impl Drop for Busy<'_> {
 
 impl Slot {
     /// Under the lock of the shard: publishes its deadlines and logs its events.
-    fn settle(&self, shard: &mut Shard, readers: &Readers, fx: &mut Effects) {
-        fx.unused = shard.take_unused(readers);
+    fn settle(&self, shard: &mut Shard, fx: &mut Effects) {
+        fx.unused = shard.take_unused();
         for (published, now) in
             [(&self.next_wall, shard.next_wall()), (&self.next_mono, shard.next_mono())]
         {

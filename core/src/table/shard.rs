@@ -12,7 +12,6 @@ use super::graves::Graves;
 use super::index::{Index, Published, Retired};
 use super::locking::{Waiter, is_held, lose};
 use super::mutation::{Action, Applied, Effects, Limits, LockRequest, Mutation, Put};
-use super::readers::Readers;
 use super::replication::Replication;
 use crate::clock::Now;
 use crate::codec::Encoded;
@@ -137,8 +136,8 @@ impl Shard {
     }
 
     /// What nobody looks at any more, to be dropped once the lock is free.
-    pub fn take_unused(&mut self, readers: &Readers) -> Vec<Retired> {
-        self.index.take_unused(readers)
+    pub fn take_unused(&mut self) -> Vec<Retired> {
+        self.index.take_unused()
     }
 
     pub fn is_closed(&self) -> bool {
@@ -576,7 +575,7 @@ pub(crate) fn entry(record: &Record, cx: &Context<'_>) -> Entry {
 fn into_entry(record: Record, cx: &Context<'_>) -> Entry {
     let locked = record.held_lock(cx.now).is_some();
     let heir = heir(&record, cx.heir);
-    Entry::new(record, cx.now.wall, locked, heir)
+    Entry::new(record.into(), cx.now.wall, locked, heir)
 }
 
 /// Who owns the entry in place of its writer, if no live member has that one's name.

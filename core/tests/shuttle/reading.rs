@@ -115,3 +115,38 @@ fn what_a_cache_took_during_a_write_is_not_kept_after_it() {
         assert_eq!(after, [Some(1), Some(1), None]);
     });
 }
+
+/// More than a thread may owe; and whoever drops them is not who got them.
+#[test]
+fn what_a_reader_keeps_stays_as_it_was() {
+    check(|| {
+        let kv = start();
+        kv.put("k", 0).unwrap();
+        let readers = [0, 1].map(|_| {
+            spawn(&kv, |kv| {
+                let mut kept = Vec::new();
+                for number in 0..9 {
+                    let entry = kv.get("k").unwrap().unwrap();
+                    kept.push((entry.as_int().unwrap(), entry));
+                    if number % 4 == 3 {
+                        kept.remove(1);
+                    }
+                }
+                kept
+            })
+        });
+        let writer = spawn(&kv, |kv| {
+            for number in 1..6 {
+                kv.put("k", number).unwrap();
+                kv.put("other", number).unwrap();
+            }
+        });
+        let kept = join(readers);
+        join([writer]);
+        drop(kv);
+        for (number, entry) in kept.into_iter().flatten() {
+            assert_eq!(entry.as_int(), Some(number));
+        }
+        assert_eq!(minikv::__records(), 0, "what was kept is freed with the last who has it");
+    });
+}

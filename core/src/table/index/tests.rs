@@ -29,7 +29,6 @@ fn find<'a>(index: &'a Index, hasher: &RandomState, key: &str) -> Option<&'a Rec
 /// Puts in and takes out what `keys` has, in an order of its own, and looks at everything now and then.
 fn exercise(keys: &[String]) {
     let hasher = RandomState::default();
-    let readers = Readers::default();
     let writer = Arc::new(Member::alone("n", 1));
     let mut index = Index::default();
     let mut model: BTreeMap<&str, Record> = BTreeMap::new();
@@ -60,7 +59,7 @@ fn exercise(keys: &[String]) {
             }
             None => {}
         }
-        drop(index.take_unused(&readers));
+        drop(index.take_unused());
         if step % 97 == 0 {
             index.validate(&hasher);
             assert_eq!(index.iter().count(), model.len());
@@ -71,7 +70,7 @@ fn exercise(keys: &[String]) {
         assert_eq!(found, model.get(&**key).map(Record::as_raw), "{key}");
     }
     index.clear();
-    drop(index.take_unused(&readers));
+    drop(index.take_unused());
     index.validate(&hasher);
     drop(index);
     assert!(model.values().all(Record::is_alone), "no count is left over");
@@ -91,4 +90,34 @@ fn groups_that_overflow_beyond_counting_lose_nothing() {
     let of_one_home = |key: &String| hasher.hash_one(key.as_bytes()) & 0xff == 7;
     let keys = (0..).map(|n| format!("key-{n}")).filter(of_one_home).take(900);
     exercise(&keys.collect::<Vec<_>>());
+}
+
+/// As if it was never closed.
+#[test]
+fn what_is_lent_outlives_the_index() {
+    let hasher = RandomState::default();
+    let writer = Arc::new(Member::alone("n", 1));
+    let hash_of = |key: &str| hasher.hash_one(key.as_bytes());
+    let mut index = Index::default();
+    let keys = ["stays", "replaced", "removed"];
+    for key in keys {
+        index.insert(hash_of(key), record(key, &writer), &hasher);
+    }
+    let lent = keys.map(|key| {
+        let reading = readers::enter().unwrap();
+        #[allow(unsafe_code)]
+        // SAFETY: reading until the end of this block.
+        let lent = unsafe {
+            index.published.find(hash_of(key), key.as_bytes(), |record| reading.lend(record))
+        };
+        lent.unwrap()
+    });
+    let old = lent[1].clone();
+    index.replace(hash_of("replaced"), &old, record("replaced", &writer), old.size());
+    index.remove(hash_of("removed"), &lent[2], lent[2].size());
+    drop((index, old));
+    assert_eq!(lent.each_ref().map(|lent| lent.key()), keys.map(str::as_bytes));
+    assert!(lent.iter().all(|lent| lent.is_alone()));
+    drop(lent);
+    assert_eq!(Arc::strong_count(&writer), 1);
 }
