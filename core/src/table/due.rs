@@ -105,11 +105,12 @@ impl Shard {
         budget
     }
 
-    /// Looks at some records that are due, so that they are at hand when their turn comes: lookups side by side wait
-    /// for memory together.
+    /// Asks for some records that are due, all at once, so that they are at hand when their turn comes.
     fn fetch_due(&self, wall: u64) {
-        let due = self.expiries.iter_due(wall).take(FETCHED);
-        let lengths = due.map(|(_, hash)| self.index.with_byte(hash, |record| Some(record.size())));
-        std::hint::black_box(lengths.flatten().sum::<usize>());
+        let mut hashes = [0; FETCHED];
+        let due = self.expiries.iter_due(wall).zip(&mut hashes);
+        let count = due.map(|((_, hash), place)| *place = hash).count();
+        hashes[..count].iter().for_each(|hash| self.index.fetch_group(*hash));
+        hashes[..count].iter().for_each(|hash| self.index.fetch_record(*hash));
     }
 }

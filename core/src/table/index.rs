@@ -55,6 +55,20 @@ fn fetch<T>(at: *const T) {
     let _ = at;
 }
 
+/// Asks for the record that may have this hash, if its group has room for all of its own.
+#[inline]
+fn fetch_record(groups: &[Group], hash: u64) {
+    let (at, byte) = start(hash, groups.len());
+    if let Some(group) = groups.get(at) {
+        let set = matching(group.meta.load(Ordering::Relaxed), byte);
+        if let Some(record) = group.records.get(lowest(set)) {
+            let record = record.load(Ordering::Relaxed);
+            fetch(record);
+            fetch(record.wrapping_byte_add(LINE));
+        }
+    }
+}
+
 #[repr(align(64))]
 pub(crate) struct Group {
     /// Bytes of hashes, and in the last byte the count.
@@ -317,16 +331,7 @@ impl Published {
     #[inline]
     pub unsafe fn fetch_record(&self, hash: u64) {
         // SAFETY: as in `find`.
-        let groups = unsafe { self.groups(Ordering::SeqCst).get() };
-        let (at, byte) = start(hash, groups.len());
-        if let Some(group) = groups.get(at) {
-            let set = matching(group.meta.load(Ordering::Relaxed), byte);
-            if let Some(record) = group.records.get(lowest(set)) {
-                let record = record.load(Ordering::Relaxed);
-                fetch(record);
-                fetch(record.wrapping_byte_add(LINE));
-            }
-        }
+        fetch_record(unsafe { self.groups(Ordering::SeqCst).get() }, hash);
     }
 
     #[cfg(not(feature = "__shuttle"))]
@@ -422,6 +427,16 @@ impl Index {
             return None;
         }
         look(self.groups(), hash, |group, place| visit(self.record(group, place)?))
+    }
+
+    /// As [`Published::fetch_group`].
+    pub fn fetch_group(&self, hash: u64) {
+        self.published.fetch_group(hash);
+    }
+
+    /// As [`Published::fetch_record`].
+    pub fn fetch_record(&self, hash: u64) {
+        fetch_record(self.groups(), hash);
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Record> {

@@ -1,5 +1,8 @@
 //! What is lent, counted and paid.
 
+// The threads of these tests are nobody's.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
+
 use std::sync::Arc;
 
 use super::*;
