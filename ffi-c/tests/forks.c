@@ -7,6 +7,20 @@
 
 enum { FORKS = 40 };
 
+/* The locks of AddressSanitizer's allocator are not made for forks: a child waits for ever for one that a thread of its
+   parent held. So there nobody is busy; elsewhere somebody is. */
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define QUIET 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__)
+#define QUIET 1
+#endif
+#ifndef QUIET
+#define QUIET 0
+#endif
+
 /* Everything that the parent has opened. */
 typedef struct {
     minikv_registry *kv;
@@ -93,7 +107,7 @@ static bool a_child_is_told_and_can_start_its_own(void)
     OK(minikv_watch_start(parent.kv, NULL, ignore, NULL, &parent.calling, &err));
     OK(minikv_locked(parent.kv, minikv_str("k"), NULL, &parent.guard, &err));
     OK(minikv_lock_start(parent.kv, minikv_str("k"), wait, &parent.pending, &err));
-    CHECK(pthread_create(&busy, NULL, keep_busy, &parent) == 0);
+    if (!QUIET) CHECK(pthread_create(&busy, NULL, keep_busy, &parent) == 0);
     for (round = 0; round < FORKS; round++) {
         int told = asked_in_child(in_child, &parent);
         if (told != 0) {
@@ -104,7 +118,7 @@ static bool a_child_is_told_and_can_start_its_own(void)
     /* The parent has not noticed. */
     OK(minikv_guard_check(parent.guard, &err));
     __atomic_store_n(&parent.stop, true, __ATOMIC_SEQ_CST);
-    CHECK(pthread_join(busy, NULL) == 0);
+    if (!QUIET) CHECK(pthread_join(busy, NULL) == 0);
     minikv_pending_lock_free(parent.pending);
     minikv_guard_free(parent.guard);
     minikv_watch_free(parent.watch);
