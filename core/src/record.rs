@@ -418,11 +418,11 @@ pub(crate) mod alive {
         ALIVE.with_borrow_mut(act)
     }
 
-    pub fn born(header: &Header) {
+    pub(super) fn born(header: &Header) {
         with(|alive| alive.insert(std::ptr::from_ref(header).addr()));
     }
 
-    pub fn check(header: *const Header) {
+    pub(super) fn check(header: *const Header) {
         let is_alive = with(|alive| alive.contains(&header.addr()));
         assert!(is_alive, "a record is used after it was freed");
     }

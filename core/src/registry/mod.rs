@@ -45,6 +45,11 @@ pub(crate) struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        if self.core.is_forked() {
+            // Threads that are gone may have been about to change it: nothing of it is touched, nor freed.
+            std::mem::forget(self.core.clone());
+            return;
+        }
         self.stop();
     }
 }

@@ -1,7 +1,6 @@
 //! The table: shards, hashing and locking. The only place that takes shard locks.
 
 mod access;
-mod batch;
 mod cluster;
 pub(crate) mod counters;
 mod due;
@@ -12,6 +11,7 @@ mod locking;
 pub(crate) mod merge;
 pub(crate) mod mutation;
 pub(crate) mod readers;
+mod reads;
 pub(crate) mod replication;
 pub(crate) mod shard;
 #[cfg(any(test, feature = "__fuzz"))]
@@ -35,9 +35,8 @@ pub(crate) use self::cluster::{Dumped, DumpedLock};
 use self::counters::WriteCounters;
 use self::index::Published;
 use self::mutation::{Action, Applied, Conditions, Effects, Limits, Mutation, Wait};
-use self::readers::{Lent, Reading};
 use self::replication::Replication;
-use self::shard::{Context, Shard, ShardStats, heir};
+use self::shard::{Context, Shard, ShardStats};
 use crate::clock::{Clock, Now};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
@@ -187,103 +186,6 @@ impl Table {
         // Whoever is writing just now does not know of them.
         let _nobody_writes: Vec<_> = self.slots.iter().map(|slot| slot.shard.read()).collect();
         self.counters.get_or_init(|| Arc::new(WriteCounters::new()))
-    }
-
-    /// The entry that a reader sees. The clocks are asked only if the record depends on them.
-    #[inline(always)]
-    pub fn get(&self, key: &[u8]) -> Option<Entry> {
-        self.get_hashed(self.hash(key), key)
-    }
-
-    #[inline(always)]
-    pub fn get_hashed(&self, hash: u64, key: &[u8]) -> Option<Entry> {
-        let take = |record: &Record, reading: Option<&Reading>| match reading {
-            Some(reading) => reading.lend(record),
-            None => Lent::from(record.clone()),
-        };
-        self.view(self.read(hash, key, take)?)
-    }
-
-    /// What `take` gives for the record of a key, which it may be lent if nobody is locked out. It is short and calls
-    /// nobody: whatever is looked at is not freed.
-    #[inline(always)]
-    fn read<T>(
-        &self,
-        hash: u64,
-        key: &[u8],
-        take: impl Fn(&Record, Option<&Reading>) -> T,
-    ) -> Option<T> {
-        let slot = &self.slots[Table::place(hash)];
-        if let Some(reading) = readers::enter()
-            && !slot.published.is_busy()
-        {
-            #[allow(unsafe_code)]
-            // SAFETY: reading until the end of this block.
-            let found =
-                unsafe { slot.published.find(hash, key, |record| take(record, Some(&reading))) };
-            // It may be one of several that have just begun to change together.
-            if !slot.published.is_busy() {
-                return found;
-            }
-        }
-        self.read_locked(hash, key, take)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn read_locked<T>(
-        &self,
-        hash: u64,
-        key: &[u8],
-        take: impl Fn(&Record, Option<&Reading>) -> T,
-    ) -> Option<T> {
-        let shard = self.slots[Table::place(hash)].shard.read();
-        shard.get(hash, key).map(|record| take(record, None))
-    }
-
-    /// Asks for the memory in which a key is looked for, without waiting for it: what is done until it is needed is gained.
-    #[inline]
-    pub fn fetch_group(&self, hash: u64) {
-        self.slots[Table::place(hash)].published.fetch_group(hash);
-    }
-
-    /// Asks for the key's record, likewise, some time after its group.
-    #[inline]
-    pub fn fetch_record(&self, hash: u64) {
-        if let Some(_reading) = readers::enter() {
-            #[allow(unsafe_code)]
-            // SAFETY: reading until the end of this block.
-            unsafe {
-                self.slots[Table::place(hash)].published.fetch_record(hash);
-            }
-        }
-    }
-
-    /// The record as an entry, unless it has expired.
-    #[inline(always)]
-    fn view(&self, record: Lent) -> Option<Entry> {
-        if record.is_plain() {
-            let heir = heir(&record, &self.heir);
-            return Some(Entry::new(record, 0, false, heir));
-        }
-        self.view_at_this_time(record)
-    }
-
-    fn view_at_this_time(&self, record: Lent) -> Option<Entry> {
-        let wall = if record.exp() == NEVER { 0 } else { self.clock.wall() };
-        if record.is_expired(wall) {
-            return None;
-        }
-        let mono = if record.held_until() == NEVER { 0 } else { self.clock.mono() };
-        let locked = record.held_lock(Now { wall, mono }).is_some();
-        let heir = heir(&record, &self.heir);
-        Some(Entry::new(record, wall, locked, heir))
-    }
-
-    pub fn contains(&self, key: &[u8]) -> bool {
-        let hash = self.hash(key);
-        let exp = self.read(hash, key, |record, _| record.exp());
-        exp.is_some_and(|exp| exp == NEVER || exp > self.clock.wall())
     }
 
     /// Applies one mutation. The only way in for every change, whoever caused it.

@@ -150,3 +150,25 @@ fn what_a_reader_keeps_stays_as_it_was() {
         assert_eq!(minikv::__records(), 0, "what was kept is freed with the last who has it");
     });
 }
+
+#[test]
+fn what_comes_back_is_not_seen_and_then_unseen() {
+    check(|| {
+        let kv = start();
+        kv.put("k", 0).unwrap();
+        let reader = spawn(&kv, |kv| {
+            let mut came_back = false;
+            for _ in 0..6 {
+                match kv.get("k").unwrap() {
+                    Some(entry) => came_back |= entry.as_int() == Some(1),
+                    None => assert!(!came_back, "it was there, and nobody took it away"),
+                }
+            }
+        });
+        let writer = spawn(&kv, |kv| {
+            kv.delete("k").unwrap();
+            kv.put("k", 1).unwrap();
+        });
+        join([reader, writer]);
+    });
+}
