@@ -9,6 +9,7 @@ mod dial;
 mod folder;
 #[cfg(target_os = "linux")]
 mod linger;
+mod quiet;
 mod refusals;
 mod settings;
 mod transports;

@@ -23,6 +23,7 @@ use zenoh_util::net::{get_ipv4_ipaddrs, get_ipv6_ipaddrs};
 
 use super::folder::{self, Folder};
 use super::in_callback;
+use super::quiet::Quiet;
 use super::refusals::turned_away;
 use crate::cluster::link::Inbound;
 use crate::cluster::tls::{Identity, reason};
@@ -224,10 +225,10 @@ impl Tunnels {
         }
     }
 
-    async fn accept(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, &'static str> {
+    async fn accept(&self, stream: TcpStream) -> Result<TlsStream<Quiet>, &'static str> {
         let _ = stream.set_nodelay(true);
         let acceptor = TlsAcceptor::from(self.identity.accept.clone());
-        match timeout(self.patience, acceptor.accept(stream)).await {
+        match timeout(self.patience, acceptor.accept(Quiet(stream))).await {
             Ok(Ok(stream)) => Ok(stream.into()),
             Ok(Err(error)) => Err(reason(&error)),
             Err(_) => Err("it did not prove in time who it is"),
@@ -255,18 +256,14 @@ impl Tunnels {
         &self,
         far: SocketAddr,
         name: ServerName<'static>,
-    ) -> io::Result<TlsStream<TcpStream>> {
+    ) -> io::Result<TlsStream<Quiet>> {
         let stream = TcpStream::connect(far).await?;
         let _ = stream.set_nodelay(true);
         let connector = TlsConnector::from(self.identity.dial.clone());
-        connector.connect(name, stream).await.map(TlsStream::from)
+        connector.connect(name, Quiet(stream)).await.map(TlsStream::from)
     }
 
-    fn offer(
-        self: &Arc<Self>,
-        far: SocketAddr,
-        stream: TlsStream<TcpStream>,
-    ) -> io::Result<PathBuf> {
+    fn offer(self: &Arc<Self>, far: SocketAddr, stream: TlsStream<Quiet>) -> io::Result<PathBuf> {
         let path = self.folder.fresh();
         let listener = UnixListener::bind(&path)?;
         let tunnel = Stands::new(self, far, Some(path.clone()));
@@ -341,7 +338,7 @@ impl Stands {
     }
 
     /// Carries what both sides say, until one of them has ended.
-    async fn carry(self, near: UnixStream, far: TlsStream<TcpStream>) {
+    async fn carry(self, near: UnixStream, far: TlsStream<Quiet>) {
         if let Some(tunnel) = self.tunnels.standing.lock().tunnels.get_mut(&self.number) {
             tunnel.carries = true;
         }
@@ -357,8 +354,8 @@ impl Stands {
 
 async fn exchange(
     near: UnixStream,
-    from_afar: &mut ReadHalf<TlsStream<TcpStream>>,
-    to_afar: &mut WriteHalf<TlsStream<TcpStream>>,
+    from_afar: &mut ReadHalf<TlsStream<Quiet>>,
+    to_afar: &mut WriteHalf<TlsStream<Quiet>>,
     patience: Duration,
 ) {
     let (mut from_engine, mut to_engine) = near.into_split();
