@@ -207,4 +207,5 @@ def main() -> None:
     print(f"written to {OUT.relative_to(ROOT)}: {', '.join(written)}")
 
 
-main()
+if __name__ == "__main__":
+    main()
