@@ -6,7 +6,8 @@
 //! reads one line of the index, mostly, and one record.
 //!
 //! What lets readers in while somebody writes: a record never moves within the groups. It is put in, taken out, or another
-//! takes its place, with one store: a byte without a record means nothing. More groups are another array, made aside and put in place with one store.
+//! takes its place, with one store: a byte without a record means nothing. More groups are another array, made aside and
+//! put in place with one store.
 
 mod groups;
 
