@@ -25,6 +25,7 @@ pub struct WriteOptions {
 }
 
 impl WriteOptions {
+    #[inline(always)]
     pub(crate) fn check(&self) -> Result<()> {
         match &self.owner {
             Some(owner) if owner.len() > MAX_OWNER_BYTES => {
@@ -37,6 +38,7 @@ impl WriteOptions {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn conditions(&self) -> Conditions<'_> {
         Conditions { owner: self.owner.as_deref(), fence: self.fence, version: self.if_version }
     }
@@ -146,10 +148,12 @@ impl PutOptions {
         Ok(())
     }
 
+    #[inline(always)]
     pub(crate) fn absent_only(&self) -> bool {
         self.if_absent
     }
 
+    #[inline(always)]
     pub(crate) fn expiry(&self, options: &Options) -> Result<Expiry> {
         let default = options.default_ttl.map(nanos);
         match (self.ttl, self.keep_ttl) {
@@ -167,6 +171,7 @@ impl PutOptions {
     }
 
     /// The lease to take the lock with, if it is to be taken; both lengths in nanoseconds.
+    #[inline(always)]
     pub(crate) fn lock_lease(&self, options: &Options) -> Result<Option<Option<u64>>> {
         if !self.lock {
             return match self.lease {

@@ -49,9 +49,10 @@ impl Encoded {
         Encoded::by(Encoder::new(), value)
     }
 
+    #[inline(always)]
     pub(crate) fn by(mut encoder: Encoder, value: impl IntoValue) -> Result<Encoded> {
         value.encode(&mut encoder)?;
-        encoder.finish()
+        encoder.take_finished()
     }
 
     /// The canonical bytes.
@@ -73,16 +74,19 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
+    #[inline(always)]
     pub fn new(encoded: Encoded) -> Prepared {
         let large = (encoded.0.len() > MAX_INLINE).then(|| Arc::from(&*encoded.0));
         Prepared { encoded, large }
     }
 
+    #[inline(always)]
     pub fn content(&self) -> Content<'_> {
         Content { bytes: &self.encoded.0, large: self.large.as_ref() }
     }
 
     /// The value has been stored: the thread's next one is encoded in the same memory.
+    #[inline(always)]
     pub fn recycle(self) {
         let buffer = self.encoded.0;
         if (1..=MAX_INLINE).contains(&buffer.capacity()) {
@@ -129,6 +133,7 @@ impl Encoder {
 
     /// As [`new`](Encoder::new), for a value that is stored at once: its buffer is one that this thread has used before.
     #[doc(hidden)]
+    #[inline(always)]
     pub fn reusing() -> Encoder {
         let mut out = SPARE.try_with(Cell::take).unwrap_or_default();
         out.clear();
@@ -271,11 +276,18 @@ impl Encoder {
     }
 
     /// The finished value.
-    pub fn finish(self) -> Result<Encoded> {
+    #[inline(always)]
+    pub fn finish(mut self) -> Result<Encoded> {
+        self.take_finished()
+    }
+
+    /// As [`finish`](Encoder::finish), of an encoder that stays where it is: a move would wait for what was written last.
+    #[inline(always)]
+    fn take_finished(&mut self) -> Result<Encoded> {
         if !self.done || self.failed {
             return Err(misuse("the value is not complete"));
         }
-        Ok(Encoded(self.out))
+        Ok(Encoded(std::mem::take(&mut self.out)))
     }
 
     /// An `invalid_value` at the present place, for what a binding cannot convert:
@@ -325,6 +337,7 @@ impl Encoder {
         self.end_value()
     }
 
+    #[inline(always)]
     fn sized(&mut self, tag: u8, payload: &[u8]) -> Result<()> {
         self.begin_value()?;
         self.check_room(payload.len())?;
@@ -338,6 +351,7 @@ impl Encoder {
         self.end_value()
     }
 
+    #[inline]
     fn leb128(&mut self, mut number: u64) {
         while number >= 0x80 {
             self.out.push(number as u8 | 0x80);
@@ -346,6 +360,7 @@ impl Encoder {
         self.out.push(number as u8);
     }
 
+    #[inline(always)]
     fn begin_value(&mut self) -> Result<()> {
         match self.open.last() {
             None if self.done => Err(self.fail(misuse("the value is complete"))),
@@ -356,6 +371,7 @@ impl Encoder {
         }
     }
 
+    #[inline(always)]
     fn end_value(&mut self) -> Result<()> {
         self.check_size()?;
         match self.open.last_mut() {
@@ -374,16 +390,23 @@ impl Encoder {
         Ok(())
     }
 
+    #[inline(always)]
     fn check_size(&mut self) -> Result<()> {
         self.check_room(0)
     }
 
+    #[inline(always)]
     fn check_room(&mut self, more: usize) -> Result<()> {
         if self.out.len().saturating_add(more) > MAX_VALUE_BYTES {
-            let error = self.error(&format!("the value is larger than {MAX_VALUE_BYTES} bytes"));
-            return Err(self.fail(error));
+            return Err(self.too_large());
         }
         Ok(())
+    }
+
+    #[cold]
+    fn too_large(&mut self) -> Error {
+        let error = self.error(&format!("the value is larger than {MAX_VALUE_BYTES} bytes"));
+        self.fail(error)
     }
 
     /// Brings a map's entries into the order of their keys' bytes; the last of equal keys stays.
@@ -424,6 +447,7 @@ impl Encoder {
     }
 }
 
+#[cold]
 fn misuse(problem: &str) -> Error {
     Error::new(ErrorKind::Internal, format!("encoder: {problem}"))
 }

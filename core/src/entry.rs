@@ -70,7 +70,7 @@ impl Entry {
     }
 
     /// The value if it is text, without copying it.
-    #[inline]
+    #[inline(always)]
     pub fn as_str(&self) -> Option<&str> {
         let text = unchecked_text(self.encoded())?;
         // Checking it again would be a fifth of what reading a hot entry takes.

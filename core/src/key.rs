@@ -11,13 +11,16 @@ pub const MAX_KEY_BYTES: usize = 65_535;
 #[inline]
 pub(crate) fn check_key(key: &[u8]) -> Result<()> {
     match key.len() {
-        0 => Err(Error::new(ErrorKind::InvalidKey, "the key is empty; a key has 1 to 65535 bytes")),
         1..=MAX_KEY_BYTES => Ok(()),
-        length => Err(Error::new(
-            ErrorKind::InvalidKey,
-            format!("the key has {length} bytes; a key has 1 to {MAX_KEY_BYTES}"),
-        )),
+        length => Err(invalid_key(length)),
     }
+}
+
+#[cold]
+fn invalid_key(length: usize) -> Error {
+    let what = if length == 0 { "is empty".to_owned() } else { format!("has {length} bytes") };
+    let message = format!("the key {what}; a key has 1 to {MAX_KEY_BYTES} bytes");
+    Error::new(ErrorKind::InvalidKey, message)
 }
 
 pub(crate) fn check_prefix(prefix: &[u8]) -> Result<()> {

@@ -33,7 +33,7 @@ pub struct Reader<'a> {
 }
 
 /// The bytes of a text, not checked, if that is what the value is.
-#[inline]
+#[inline(always)]
 pub(crate) fn unchecked_text(encoded: &[u8]) -> Option<&[u8]> {
     if let [TEXT, length @ 0..0x80, text @ ..] = encoded {
         return text.get(..usize::from(*length));

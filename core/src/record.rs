@@ -92,6 +92,7 @@ pub(crate) struct Stamped<'a> {
 }
 
 impl Record {
+    #[inline]
     pub fn new(new: NewValue<'_>) -> Record {
         let settled = new.time.saturating_sub(nanos(MAX_LEASE));
         let fence = new.lock.as_ref().map_or(0, |lock| lock.fence);
@@ -282,6 +283,7 @@ impl Record {
         }
     }
 
+    #[inline]
     pub fn time(&self) -> u64 {
         self.0.header.header.time
     }
@@ -356,6 +358,7 @@ impl Record {
     }
 
     /// The end of a lease that has not ended; [`NEVER`] for none.
+    #[inline]
     pub fn lease_end(&self) -> u64 {
         match self.lock() {
             Some(lock) if lock.state == LockState::Held => lock.lease_end,
@@ -372,16 +375,22 @@ impl Record {
     }
 
     /// The first part of the value's stamp: a write that did not know of a lock loses to its holder's.
+    #[inline]
     pub fn epoch(&self) -> u64 {
         let settled = self.time().saturating_sub(nanos(MAX_LEASE));
         self.rare().and_then(|rare| rare.fence_epoch).unwrap_or(settled)
     }
 
     /// Bytes of memory, without what the allocator adds.
+    #[inline]
     pub fn size(&self) -> usize {
-        if self.rare().is_none() {
-            return PLAIN + self.0.slice.len() - self.layout().key;
+        match self.rare() {
+            None => PLAIN + self.0.slice.len() - self.layout().key,
+            Some(_) => self.size_with_rare(),
         }
+    }
+
+    fn size_with_rare(&self) -> usize {
         let owner = self.lock().map(|lock| lock.owner.as_deref());
         let size = size_of_content(self.key().len(), self.encoded().len(), owner);
         // A stamp that was raised is kept apart too.
@@ -465,6 +474,7 @@ pub(crate) fn size_of_content(key: usize, encoded: usize, lock: Option<Option<&s
 }
 
 impl Rare {
+    #[inline]
     fn boxed(self) -> Option<Arc<Rare>> {
         let Rare { lock, minor, fence_epoch, large, dead } = &self;
         let empty =

@@ -252,26 +252,25 @@ impl Core {
     }
 
     /// The entry of a mutation that always leaves one.
+    #[inline(always)]
     pub fn one_entry(&self, applied: Applied) -> Result<Entry> {
         let left = applied.entry;
         left.ok_or_else(|| Error::new(ErrorKind::Internal, "a put left nothing"))
     }
 
     /// A value of the caller's, ready to be stored under the key.
+    #[inline(always)]
     pub fn prepare(&self, key: &[u8], value: impl IntoValue) -> Result<Prepared> {
         let encoded = Encoded::by(Encoder::reusing(), value)?;
         self.check_size(key, &encoded)?;
         Ok(Prepared::new(encoded))
     }
 
+    #[inline(always)]
     fn check_size(&self, key: &[u8], encoded: &Encoded) -> Result<()> {
         let (size, max) = (encoded.as_bytes().len(), self.options.max_value_bytes);
         if size as u64 > max {
-            let key = shorten(key);
-            let message = format!(
-                "the value for {key} has {size} bytes encoded, but max_value_bytes is {max}; store less, or raise it"
-            );
-            return Err(Error::value(message));
+            return Err(too_large(key, size, max));
         }
         Ok(())
     }
@@ -296,7 +295,7 @@ impl Core {
         }
         let action = Action::Put(self.put_action(value.content(), options)?);
         let conditions = options.write.conditions();
-        let applied = self.table.apply(&Mutation { key, conditions, action })?;
+        let applied = self.table.apply_hashed(hash, &Mutation { key, conditions, action })?;
         value.recycle();
         self.one_entry(applied)
     }
@@ -323,6 +322,7 @@ impl Core {
         })
     }
 
+    #[inline(always)]
     pub fn put_action<'a>(&self, content: Content<'a>, options: &PutOptions) -> Result<Put<'a>> {
         let expiry = options.expiry(&self.options)?;
         let lock = options.lock_lease(&self.options)?;
@@ -430,6 +430,15 @@ impl Core {
         clock.set(target);
         Ok(())
     }
+}
+
+#[cold]
+fn too_large(key: &[u8], size: usize, max: u64) -> Error {
+    let key = shorten(key);
+    let message = format!(
+        "the value for {key} has {size} bytes encoded, but max_value_bytes is {max}; store less, or raise it"
+    );
+    Error::value(message)
 }
 
 fn random_incarnation() -> Result<u128> {

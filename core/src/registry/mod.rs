@@ -193,7 +193,7 @@ impl Registry {
     }
 
     /// What every call checks first, in this order: `stopped`, `forked`, `invalid_key`.
-    #[inline]
+    #[inline(always)]
     pub fn check_key(&self, key: impl AsRef<[u8]>) -> Result<()> {
         self.ensure_running()?;
         check_key(key.as_ref())
@@ -205,7 +205,7 @@ impl Registry {
     }
 
     /// The entry of a key; `None` if it is absent.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
         let key = key.as_ref();
         self.check_key(key)?;
@@ -213,7 +213,7 @@ impl Registry {
     }
 
     /// Nothing is no answer of a registry that was stopped meanwhile: a stop empties the table.
-    #[inline]
+    #[inline(always)]
     fn unless_stopped(&self, entry: Option<Entry>) -> Result<Option<Entry>> {
         if entry.is_none() {
             self.ensure_running()?;

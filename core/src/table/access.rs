@@ -9,8 +9,10 @@ use crate::error::{Error, ErrorKind, LOCKED_ADVICE, Result, shorten};
 use crate::lock::{Holder, LockRegister, LockState, NEVER};
 use crate::member::Member;
 use crate::record::Record;
+use crate::version::Version;
 
 /// The `exp` that the action leads to; it is known to be right before anything else is looked at.
+#[inline(always)]
 pub(crate) fn expiry_of(
     action: &Action<'_>,
     present: Option<&Record>,
@@ -27,21 +29,25 @@ pub(crate) fn expiry_of(
     }
 }
 
+#[inline(always)]
 pub(crate) fn expiry_at(expiry: Expiry, present: Option<&Record>, cx: &Context<'_>) -> Result<u64> {
     match (expiry, present) {
         (Expiry::Never, _) | (Expiry::Keep(None), None) => Ok(NEVER),
         (Expiry::Keep(_), Some(present)) => Ok(present.exp()),
         (Expiry::After(ttl) | Expiry::Keep(Some(ttl)), _) => {
-            cx.now.wall.checked_add(ttl).filter(|exp| *exp <= i64::MAX as u64).ok_or_else(|| {
-                let ttl = format_duration(Duration::from_nanos(ttl));
-                let message =
-                    format!("a ttl of {ttl} leads past the year 2262; persist never expires");
-                Error::argument(message)
-            })
+            let exp = cx.now.wall.checked_add(ttl).filter(|exp| *exp <= i64::MAX as u64);
+            exp.ok_or_else(|| too_far(ttl))
         }
     }
 }
 
+#[cold]
+fn too_far(ttl: u64) -> Error {
+    let ttl = format_duration(Duration::from_nanos(ttl));
+    Error::argument(format!("a ttl of {ttl} leads past the year 2262; persist never expires"))
+}
+
+#[inline(always)]
 pub(crate) fn check_conditions(
     mutation: &Mutation<'_>,
     at: &Target<'_>,
@@ -54,17 +60,22 @@ pub(crate) fn check_conditions(
     }
 }
 
+#[inline]
 pub(crate) fn check_absent(key: &[u8], present: Option<&Record>, cx: &Context<'_>) -> Result<()> {
     match present {
-        Some(record) => {
-            let message = format!("{} is present, but if_absent was given", shorten(key));
-            Err(Error::conflict(message, Some(entry(record, cx))))
-        }
+        Some(record) => Err(present_error(key, record, cx)),
         None => Ok(()),
     }
 }
 
+#[cold]
+fn present_error(key: &[u8], record: &Record, cx: &Context<'_>) -> Error {
+    let message = format!("{} is present, but if_absent was given", shorten(key));
+    Error::conflict(message, Some(entry(record, cx)))
+}
+
 /// Whether `member` may change the key, under these conditions.
+#[inline(always)]
 pub(crate) fn check_access(
     at: &Target<'_>,
     member: &Member,
@@ -80,6 +91,7 @@ pub(crate) fn check_access(
     check_version(at, conditions, cx)
 }
 
+#[inline(always)]
 pub(crate) fn check_fence(at: &Target<'_>, conditions: &Conditions<'_>) -> Result<()> {
     let lock = at.lock();
     if let Some(fence) = conditions.fence {
@@ -91,6 +103,7 @@ pub(crate) fn check_fence(at: &Target<'_>, conditions: &Conditions<'_>) -> Resul
     Ok(())
 }
 
+#[inline(always)]
 pub(crate) fn check_version(
     at: &Target<'_>,
     conditions: &Conditions<'_>,
@@ -100,13 +113,24 @@ pub(crate) fn check_version(
     if let Some(version) = conditions.version
         && present.map(Record::version) != Some(version)
     {
-        let what = present.map_or("absent".to_owned(), |r| format!("at version {}", r.version()));
-        let message = format!("{} is {what}, not at version {version}", shorten(at.key));
-        return Err(Error::conflict(message, present.map(|record| entry(record, cx))));
+        return Err(version_error(at.key, present, version, cx));
     }
     Ok(())
 }
 
+#[cold]
+fn version_error(
+    key: &[u8],
+    present: Option<&Record>,
+    version: Version,
+    cx: &Context<'_>,
+) -> Error {
+    let what = present.map_or("absent".to_owned(), |r| format!("at version {}", r.version()));
+    let message = format!("{} is {what}, not at version {version}", shorten(key));
+    Error::conflict(message, present.map(|record| entry(record, cx)))
+}
+
+#[cold]
 fn stale_fence(key: &[u8], fence: u64, lock: Option<&LockRegister>) -> Error {
     let last = match lock {
         Some(lock) if lock.fence == fence => "it was released".to_owned(),

@@ -6,6 +6,7 @@ use hashbrown::HashTable;
 use super::expiry::Deadlines;
 use super::locking::is_held;
 use super::mutation::Effects;
+use super::replication::Replication;
 use super::shard::{Context, Shard};
 use crate::lock::LockState;
 use crate::record::{Record, Stamped};
@@ -98,6 +99,7 @@ impl Graves {
 
 impl Shard {
     /// Tells the digest of a change, and the other members if it was made here.
+    #[inline]
     pub(super) fn note(
         &mut self,
         old: Option<&Record>,
@@ -105,7 +107,19 @@ impl Shard {
         cx: &Context<'_>,
         fx: &mut Effects,
     ) {
-        let Some(replication) = cx.replication else { return };
+        if let Some(replication) = cx.replication {
+            self.note_all(old, new, replication, cx, fx);
+        }
+    }
+
+    fn note_all(
+        &self,
+        old: Option<&Record>,
+        new: &Record,
+        replication: &Replication,
+        cx: &Context<'_>,
+        fx: &mut Effects,
+    ) {
         replication.note(old, Some(new), cx.now.mono);
         let mark = |record: &Record| (record.stamp(), record.lock().map(|lock| lock.rank()));
         if cx.local && old.map(mark) != Some(mark(new)) {

@@ -130,7 +130,7 @@ impl Published {
     ///
     /// # Safety
     /// The caller is [reading](readers::enter) from before the call until after it.
-    #[inline]
+    #[inline(always)]
     pub unsafe fn find<T>(&self, hash: u64, key: &[u8], take: impl Fn(&Record) -> T) -> Option<T> {
         step();
         let groups = self.groups(Ordering::SeqCst);
@@ -301,6 +301,7 @@ impl Index {
     }
 
     /// Puts a record where another is, which takes so many bytes.
+    #[inline]
     pub fn replace(&mut self, hash: u64, old: &Record, new: Record, bytes: usize) {
         let new = new.into_raw();
         #[cfg(feature = "__shuttle")]

@@ -164,6 +164,7 @@ impl Table {
         (hash >> 32) as usize % SHARDS
     }
 
+    #[inline(always)]
     fn context(&self, now: Now) -> Context<'_> {
         Context {
             now,
@@ -190,20 +191,26 @@ impl Table {
 
     /// Applies one mutation. The only way in for every change, whoever caused it.
     pub fn apply(&self, mutation: &Mutation<'_>) -> Result<Applied> {
-        let result = self.try_apply(mutation);
+        self.apply_hashed(self.hash(mutation.key), mutation)
+    }
+
+    /// As [`apply`](Table::apply), of a key whose hash is known.
+    #[inline]
+    pub fn apply_hashed(&self, hash: u64, mutation: &Mutation<'_>) -> Result<Applied> {
+        let result = self.try_apply(hash, mutation);
         // What has expired may still take up room.
         if matches!(&result, Err(error) if error.kind() == ErrorKind::Limit) {
             self.sweep();
-            return self.try_apply(mutation);
+            return self.try_apply(hash, mutation);
         }
         result
     }
 
-    fn try_apply(&self, mutation: &Mutation<'_>) -> Result<Applied> {
+    #[inline(always)]
+    fn try_apply(&self, hash: u64, mutation: &Mutation<'_>) -> Result<Applied> {
         if !matches!(mutation.action, Action::Unlock) {
             self.check_clock()?;
         }
-        let hash = self.hash(mutation.key);
         let needs_mono = matches!(mutation.action, Action::Lock(..))
             || matches!(&mutation.action, Action::Put(put) if put.lock.is_some());
         self.change(Table::place(hash), needs_mono, |shard, cx, fx| {
@@ -212,6 +219,7 @@ impl Table {
     }
 
     /// Runs `change` on one shard under its lock, then does what follows from it.
+    #[inline(always)]
     fn change<T>(
         &self,
         place: usize,
@@ -340,13 +348,13 @@ impl Table {
     }
 
     /// Everything that must not happen under the lock of a shard.
+    #[inline]
     pub fn follow_up(&self, place: usize, fx: &mut Effects) {
         watch::wake(&self.follow_up_without_waking(place, fx));
     }
 
     /// As [`follow_up`](Table::follow_up), but gives back the watches that have something new.
     fn follow_up_without_waking(&self, place: usize, fx: &mut Effects) -> Vec<Arc<Subscriber>> {
-        let slot = &self.slots[place];
         if let (Some(replication), false) = (&self.replication, fx.changed.is_empty()) {
             replication.send(std::mem::take(&mut fx.changed));
         }
@@ -357,6 +365,7 @@ impl Table {
         for signal in &fx.lost {
             signal.notify();
         }
+        let slot = &self.slots[place];
         let (wall, mono) =
             (slot.next_wall.load(Ordering::SeqCst), slot.next_mono.load(Ordering::SeqCst));
         if wall < self.alarm.wall.load(Ordering::SeqCst)
@@ -546,6 +555,7 @@ impl Drop for Busy<'_> {
 
 impl Slot {
     /// Under the lock of the shard: publishes its deadlines and logs its events.
+    #[inline(always)]
     fn settle(&self, shard: &mut Shard, fx: &mut Effects) {
         fx.unused = shard.take_unused();
         for (published, now) in

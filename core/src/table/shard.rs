@@ -129,6 +129,7 @@ impl Shard {
     }
 
     /// The key with everything known of it.
+    #[inline(always)]
     pub(super) fn target<'a>(&self, hash: u64, key: &'a [u8]) -> Target<'a> {
         let present = self.get(hash, key).cloned();
         let grave = if present.is_none() { self.graves.get(hash, key).cloned() } else { None };
@@ -301,6 +302,7 @@ impl Shard {
         }
     }
 
+    #[inline(always)]
     fn put(
         &mut self,
         at: &Target<'_>,
@@ -357,6 +359,7 @@ impl Shard {
     }
 
     /// Writes a new value and says so.
+    #[inline(always)]
     pub(super) fn store(
         &mut self,
         at: &Target<'_>,
@@ -423,6 +426,7 @@ impl Shard {
     }
 
     /// Puts a record where `old` was, or anew.
+    #[inline]
     pub(super) fn replace(
         &mut self,
         hash: u64,
@@ -471,6 +475,7 @@ impl Shard {
     }
 
     /// Forgets what is counted and indexed for a record that is no longer in the table.
+    #[inline]
     fn unindex(&mut self, hash: u64, record: &Record, size: usize, cx: &Context<'_>) {
         self.record_bytes -= size;
         self.held_locks -= usize::from(is_held(record));
@@ -511,11 +516,13 @@ impl Shard {
     }
 
     /// The time of a new value of this key.
+    #[inline(always)]
     pub(super) fn mint(&mut self, known: Option<&Record>, cx: &Context<'_>) -> u64 {
         self.count_minted(cx);
         self.tick(cx, known.map_or(0, Record::time))
     }
 
+    #[inline(always)]
     fn count_minted(&self, cx: &Context<'_>) {
         if let Some(replication) = cx.replication {
             replication.count_minted();
@@ -523,11 +530,13 @@ impl Shard {
     }
 
     /// Mints a time: later than everything minted here and than `after`.
+    #[inline(always)]
     pub(super) fn tick(&mut self, cx: &Context<'_>, after: u64) -> u64 {
         self.clock = cx.now.wall.max(self.clock + 1).max(after + 1);
         self.clock
     }
 
+    #[inline(always)]
     pub(super) fn emit(
         &self,
         kind: EventKind,
@@ -555,6 +564,7 @@ impl Shard {
 }
 
 /// From now on readers may see this key otherwise.
+#[inline(always)]
 fn begin(hash: u64, cx: &Context<'_>) {
     if let Some(counters) = cx.counters {
         counters.begin(WriteCounters::slot(hash));
@@ -562,6 +572,7 @@ fn begin(hash: u64, cx: &Context<'_>) {
 }
 
 /// Now every reader does.
+#[inline(always)]
 fn end(hash: u64, cx: &Context<'_>) {
     if let Some(counters) = cx.counters {
         counters.end(WriteCounters::slot(hash));
@@ -572,6 +583,7 @@ pub(crate) fn entry(record: &Record, cx: &Context<'_>) -> Entry {
     into_entry(record.clone(), cx)
 }
 
+#[inline(always)]
 fn into_entry(record: Record, cx: &Context<'_>) -> Entry {
     let locked = record.held_lock(cx.now).is_some();
     let heir = heir(&record, cx.heir);

@@ -160,7 +160,7 @@ pub(super) fn lowest(set: u64) -> usize {
 }
 
 /// Shows each record that may have this hash to `visit`, until that gives something.
-#[inline]
+#[inline(always)]
 pub(super) fn look<'a, T>(
     groups: &'a [Group],
     hash: u64,
@@ -177,7 +177,7 @@ pub(super) fn look<'a, T>(
 /// There are records that found a group full.
 struct Overflown;
 
-#[inline]
+#[inline(always)]
 fn look_at<'a, T>(
     group: &'a Group,
     byte: u64,
