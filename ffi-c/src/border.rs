@@ -60,11 +60,13 @@ pub unsafe fn free<T: Handle>(handle: *mut T) {
 ///
 /// # Safety
 /// `handle` is NULL or came from [`give`] (or is borrowed from such a one) and is not freed meanwhile.
+#[inline(always)]
 pub unsafe fn borrow<'a, T: Handle>(handle: *const T, what: &str) -> Result<&'a T, Error> {
     // SAFETY: by the contract it is NULL or points to a live value, which is only ever shared.
     unsafe { handle.as_ref() }.ok_or_else(|| null(what))
 }
 
+#[cold]
 pub fn null(what: &str) -> Error {
     argument(format!("{what} is NULL"))
 }
@@ -81,6 +83,7 @@ impl<T> Out<T> {
     ///
     /// # Safety
     /// `place` is NULL or may be written until the call that was given it returns.
+    #[inline(always)]
     pub unsafe fn required(place: *mut T, what: &str) -> Result<Out<T>, Error> {
         if place.is_null() { Err(null(what)) } else { Ok(Out(place)) }
     }
@@ -93,6 +96,7 @@ impl<T> Out<T> {
         Out(place)
     }
 
+    #[inline(always)]
     pub fn set(self, value: T) {
         if !self.0.is_null() {
             // SAFETY: not NULL, and by the constructor's contract it may be written.
@@ -122,20 +126,30 @@ impl<T: Handle> Out<*mut T> {
 ///
 /// # Safety
 /// `err` is NULL or may be written.
+#[inline(always)]
 pub unsafe fn call(
     err: *mut *mut minikv_error,
     body: impl FnOnce() -> Result<(), Failure>,
 ) -> minikv_code {
     // What a body changes is the core's, which a panic leaves whole, or goes away with the body.
-    let failure = match catch_unwind(AssertUnwindSafe(body)) {
-        Ok(Ok(())) => return minikv_code::MINIKV_OK,
-        Ok(Err(failure)) => failure,
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => minikv_code::MINIKV_OK,
+        // SAFETY: handed on from the caller.
+        Ok(Err(failure)) => unsafe { fail(err, failure) },
         Err(panic) => {
             // Whatever was thrown could panic again when dropped.
             std::mem::forget(panic);
-            Error::new(ErrorKind::Internal, "a defect: the call panicked").into()
+            let failure = Error::new(ErrorKind::Internal, "a defect: the call panicked").into();
+            // SAFETY: handed on from the caller.
+            unsafe { fail(err, failure) }
         }
-    };
+    }
+}
+
+/// # Safety
+/// As [`call`].
+#[cold]
+unsafe fn fail(err: *mut *mut minikv_error, failure: Failure) -> minikv_code {
     let code = failure.code();
     // SAFETY: handed on from the caller.
     unsafe { Out::optional(err) }.give(failure);
@@ -143,6 +157,7 @@ pub unsafe fn call(
 }
 
 /// The body of an export that cannot fail; `otherwise` is its result if it panics all the same.
+#[inline(always)]
 pub fn quietly<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|panic| {
         std::mem::forget(panic);
@@ -240,6 +255,7 @@ impl User {
 ///
 /// # Safety
 /// As [`minikv_bytes::slice`].
+#[inline(always)]
 pub unsafe fn key<'a>(
     running: impl FnOnce() -> Result<(), Error>,
     bytes: minikv_bytes,

@@ -30,6 +30,7 @@ impl minikv_bytes {
     ///
     /// # Safety
     /// If `ptr` is not NULL, `len` bytes may be read there for as long as `'a`.
+    #[inline(always)]
     pub unsafe fn slice<'a>(self) -> Result<&'a [u8], String> {
         let minikv_bytes { ptr, len } = self;
         match (ptr.is_null(), len) {

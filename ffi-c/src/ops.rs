@@ -16,6 +16,7 @@ use crate::value::minikv_value;
 ///
 /// # Safety
 /// `registry` is NULL or a live handle; the key is as the header says.
+#[inline(always)]
 unsafe fn target<'a>(
     registry: *const minikv_registry,
     key: minikv_bytes,
@@ -271,6 +272,7 @@ pub unsafe extern "C" fn minikv_incr(
 ///
 /// # Safety
 /// As [`target`].
+#[inline(always)]
 pub unsafe fn on_key<'a, R>(
     registry: *const minikv_registry,
     key: minikv_bytes,
