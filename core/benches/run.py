@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 OUT = ROOT / "target" / "bench"
 QUICK = bool(os.environ.get("QUICK"))
 ENTRIES = 100_000 if QUICK else 1_000_000
-REPETITIONS = 3 if QUICK else 5
+REPETITIONS = 2 if QUICK else 5
 # Which rows: local, expiry, growth, cluster, size.
 GROUPS = os.environ.get("ROWS", "local,expiry,growth,cluster,size").split(",")
 
@@ -189,8 +189,7 @@ def main() -> None:
         growth.plot(results["growth"], OUT)
     if "cluster" in GROUPS:
         program = ROOT / "target/release/minikv-cluster-bench"
-        entries = 200_000 if QUICK else 1_000_000
-        of_cluster, results["lag_ms"] = cluster.measure(program, entries, QUICK, result)
+        of_cluster, results["lag_ms"] = cluster.measure(program, ENTRIES, QUICK, result)
         rows += of_cluster
         cluster.plot_lag(results["lag_ms"], OUT)
     if "size" in GROUPS:
