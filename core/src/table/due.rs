@@ -22,20 +22,6 @@ impl Shard {
         cx: &Context<'_>,
         fx: &mut Effects,
     ) -> Target<'a> {
-        let at = self.target(hash, key);
-        let is_due =
-            |record: &Record| record.is_expired(cx.now.wall) || record.held_until() <= cx.now.mono;
-        if at.known().is_some_and(is_due) { self.settle(hash, key, cx, fx) } else { at }
-    }
-
-    #[inline(never)]
-    fn settle<'a>(
-        &mut self,
-        hash: u64,
-        key: &'a [u8],
-        cx: &Context<'_>,
-        fx: &mut Effects,
-    ) -> Target<'a> {
         loop {
             let at = self.target(hash, key);
             match (&at.present, &at.grave) {
