@@ -272,7 +272,7 @@ test('stop takes leave without holding up the event loop, and ends what waits', 
   const [a, b] = await pair(t)
   a.put('of-a', 1)
   b.put('of-b', 1)
-  await until('a has it', () => a.contains('of-b'))
+  await until('both have both', () => a.contains('of-b') && b.contains('of-a'))
   await a.lock('of-a')
   const waiting = ['lock', 'locked'].map((call) => refuses('stopped', () => b[call]('of-a', { wait: Infinity })))
   const watch = a.watch({ key: 'nothing' }).ref()
