@@ -59,11 +59,36 @@ pub(crate) struct LockRegister {
     pub lease_end: u64,
     /// Told when the lock ends.
     pub signals: Vec<Arc<LossSignal>>,
+    /// Who held the key when word of a higher fence came, which they may not have yet. Nearly always none.
+    pub deposed: Vec<Deposed>,
+}
+
+/// A holder whom a higher fence has deposed.
+#[derive(Clone, Debug)]
+pub(crate) struct Deposed {
+    pub member: Arc<Member>,
+    /// Of what he believes in.
+    pub lease_end: u64,
+    /// When word of the higher fence came, on the monotonic clock.
+    pub since: u64,
+}
+
+impl Deposed {
+    /// Whether he may still believe that he holds the lock.
+    pub fn may_believe(&self, now: Now) -> bool {
+        now.mono < self.lease_end.min(self.member.until())
+            && self.member.informed_at() <= self.since
+    }
 }
 
 impl LockRegister {
     pub fn is_held(&self, now: Now) -> bool {
         self.state == LockState::Held && now.mono < self.lease_end.min(self.member.until())
+    }
+
+    /// Nobody holds it, but somebody may believe that he does.
+    pub fn is_doubtful(&self, now: Now) -> bool {
+        !self.is_held(now) && self.deposed.iter().any(|deposed| deposed.may_believe(now))
     }
 
     /// Which grant this is.

@@ -13,13 +13,16 @@ pub(crate) struct Member {
     /// Until when its locks count, on this process's monotonic clock: for ever, unless this process has
     /// reason to think that it does not believe in them any more.
     until: AtomicU64,
+    /// When it was last known to know of all that has ended its locks, on the same clock; 0: never.
+    informed_at: AtomicU64,
     /// Whether any live member has this name: its entries are owned by it, otherwise by an heir.
     named: Arc<AtomicBool>,
 }
 
 impl Member {
     pub fn new(name: &str, incarnation: u128, named: Arc<AtomicBool>) -> Member {
-        Member { name: name.into(), incarnation, until: AtomicU64::new(NEVER), named }
+        let (until, informed_at) = (AtomicU64::new(NEVER), AtomicU64::new(0));
+        Member { name: name.into(), incarnation, until, informed_at, named }
     }
 
     /// One that is alone, or the first to be known.
@@ -38,6 +41,14 @@ impl Member {
 
     pub fn set_until(&self, until: u64) {
         self.until.store(until, Ordering::SeqCst);
+    }
+
+    pub fn informed_at(&self) -> u64 {
+        self.informed_at.load(Ordering::SeqCst)
+    }
+
+    pub fn set_informed(&self, now: u64) {
+        self.informed_at.store(now, Ordering::SeqCst);
     }
 
     pub fn named(&self) -> &Arc<AtomicBool> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Cluster;
 use super::bytes::Read;
+use super::locks::Held;
 use super::messages::{Body, Header};
 use super::records::Records;
 use super::sync::Part;
@@ -30,6 +31,7 @@ impl Cluster {
         if from == self.table.member.incarnation {
             return Ok(());
         }
+        self.hear_again(from);
         // Records go into the table first: what is concluded from a message holds for what it brought.
         match body {
             Body::Heartbeat(beat) => {
@@ -80,10 +82,12 @@ impl Cluster {
             Body::TermOpen { term } => {
                 self.with_state(|state, cx, todo| state.on_term_open(cx, from, term, todo));
             }
-            Body::TermAnswer { term, promised, records } => {
+            Body::TermAnswer { term, promised, newest, records } => {
+                self.replication.note_fence(newest);
+                let held = self.locks_in(records.clone())?;
                 self.apply(records)?;
                 self.with_state(|state, cx, todo| {
-                    state.on_term_answer(cx, from, term, promised, todo);
+                    state.on_term_answer(cx, from, (term, promised), held, todo);
                 });
             }
             Body::LockAsk { ask, records } => {
@@ -102,6 +106,17 @@ impl Cluster {
             }),
         }
         Ok(())
+    }
+
+    /// Whoever was taken for gone and speaks may believe in the locks that it tells of.
+    fn hear_again(&self, from: u128) {
+        let is_freed = self.state.lock().peers.all.get(&from).is_some_and(|peer| peer.freed);
+        if is_freed {
+            self.with_state(|state, cx, todo| {
+                state.hear(cx, from);
+                state.look_at_members(cx, todo);
+            });
+        }
     }
 
     /// What it tells may have been forgotten since: to be asked for anew.
@@ -125,15 +140,20 @@ impl Cluster {
         let mut untold = Untold::default();
         let mut news = 0;
         let result = self.merge(records, &mut news, &mut untold);
-        self.table.tell(&mut untold);
+        self.tell(untold);
         self.applied.fetch_add(news, Ordering::Relaxed);
         result.map(|()| news)
     }
 
+    fn tell(&self, mut untold: Untold) {
+        self.table.tell(&mut untold);
+        if !untold.deposed.is_empty() {
+            self.with_state(|state, cx, todo| state.on_deposed(cx, &untold.deposed, todo));
+        }
+    }
+
     fn merge(&self, mut records: Records<'_>, news: &mut u64, untold: &mut Untold) -> Read<()> {
-        let named = records.members.iter();
-        let members: Vec<Arc<Member>> =
-            named.map(|(incarnation, name)| self.names.member(*incarnation, name)).collect();
+        let members = self.members_of(&records);
         let own = self.table.member.incarnation;
         let latest = self.table.clock.wall().saturating_add(self.settings.clock_bound);
         for number in 1..=records.count {
@@ -154,6 +174,23 @@ impl Cluster {
         Ok(())
     }
 
+    /// The locks that are told of.
+    fn locks_in(&self, mut records: Records<'_>) -> Read<Vec<Held>> {
+        let members = self.members_of(&records);
+        let mut held = Vec::new();
+        for _ in 0..records.count {
+            let delta = records.next(&members)?;
+            let lock = delta.lock.map(|lock| (lock.fence, lock.grantor));
+            held.extend(lock.map(|grant| Held { key: delta.key.into(), grant }));
+        }
+        Ok(held)
+    }
+
+    fn members_of(&self, records: &Records<'_>) -> Vec<Arc<Member>> {
+        let named = records.members.iter();
+        named.map(|(incarnation, name)| self.names.member(*incarnation, name)).collect()
+    }
+
     /// What came from beyond the clock bound and is due by now.
     pub(super) fn apply_parked(&self) {
         let latest = self.table.clock.wall().saturating_add(self.settings.clock_bound);
@@ -162,6 +199,6 @@ impl Cluster {
             let is_news = self.table.merge(&parked.delta(), false, &mut untold);
             self.applied.fetch_add(u64::from(is_news), Ordering::Relaxed);
         }
-        self.table.tell(&mut untold);
+        self.tell(untold);
     }
 }

@@ -13,9 +13,23 @@ use self::granting::Request;
 use super::messages::Term;
 use super::records::Batch;
 use super::state::{Cx, State, Todo};
-use crate::lock::LockState;
+use crate::lock::{LockRegister, LockState};
 use crate::record::Record;
 use crate::table::mutation::Wait;
+
+/// A lock of which its holder has told.
+pub(crate) struct Held {
+    pub key: Box<[u8]>,
+    /// Fence and grantor.
+    pub grant: (u64, u128),
+}
+
+impl Held {
+    fn is_ended_by(&self, known: &LockRegister) -> bool {
+        let is_same = known.grant() == self.grant;
+        known.grant() > self.grant || is_same && known.state == LockState::Released
+    }
+}
 
 #[derive(Default)]
 pub(crate) struct Locks {
@@ -29,6 +43,8 @@ pub(crate) struct Locks {
     asked_at: u64,
     /// When the last term of this member began.
     opened_at: u64,
+    /// Since when this member has been the coordinator, in its own eyes.
+    leads_since: Option<u64>,
     highest_clock: u64,
     /// The last asks whose grants were taken.
     taken: BTreeSet<u64>,
@@ -48,6 +64,8 @@ impl State {
         // Nobody grants what it would not believe in itself.
         self.look_at_contact(cx, todo);
         let is_coordinator = self.coordinator(cx) == Some(own);
+        let leads_since = self.locks.leads_since.filter(|_| is_coordinator);
+        self.locks.leads_since = leads_since.or(is_coordinator.then_some(cx.now.mono));
         if !is_coordinator || cx.now.mono >= cx.table.member.until() {
             self.locks.term = None;
             self.close_gate(cx, todo);
@@ -72,7 +90,9 @@ impl State {
         let awaited = |peer: &&super::peers::Peer| !peer.freed && peer.answered != Some(term);
         let awaited: Vec<u128> =
             self.peers.all.values().filter(awaited).map(|peer| peer.member.incarnation).collect();
-        if !awaited.is_empty() && !cx.settings.faults.term_not_awaited {
+        let leads_since = self.locks.leads_since.unwrap_or(cx.now.mono);
+        let is_answered = awaited.is_empty() && !self.awaits_unreached(cx, leads_since);
+        if !is_answered && !cx.settings.faults.term_not_awaited {
             self.close_gate(cx, todo);
         }
         if !awaited.is_empty() {
@@ -84,10 +104,51 @@ impl State {
                 }
             }
         }
-        if (awaited.is_empty() || cx.settings.faults.term_not_awaited) && !self.locks.open {
+        let may_open = is_answered && !self.depose(cx, term, todo);
+        if (may_open || cx.settings.faults.term_not_awaited) && !self.locks.open {
             self.locks.open = true;
+            for peer in self.peers.all.values().filter(|peer| !peer.freed) {
+                peer.member.set_informed(cx.now.mono);
+            }
             self.decide_all(cx, todo);
         }
+    }
+
+    /// These held locks until word came here of higher fences; nothing is granted until they know it, too.
+    pub fn on_deposed(&mut self, cx: &Cx<'_>, members: &[u128], todo: &mut Todo) {
+        if self.locks.term.is_none() {
+            return;
+        }
+        for member in members {
+            if let Some(peer) = self.peers.all.get_mut(member) {
+                peer.answered = None;
+            }
+        }
+        self.look_at_coordinator(cx, todo);
+    }
+
+    /// Who has told of a lock that is over, by a higher fence of which word has not come there, learns of that and
+    /// answers anew: else he would go on to believe in it. True: there was somebody.
+    fn depose(&mut self, cx: &Cx<'_>, term: Term, todo: &mut Todo) -> bool {
+        let mut deposed = false;
+        for (member, peer) in &mut self.peers.all {
+            let mut news = Batch::default();
+            for held in std::mem::take(&mut peer.held) {
+                let known = cx.table.known(&held.key);
+                let lock = known.as_ref().and_then(|record| record.lock());
+                if let Some(lock) = lock.filter(|lock| held.is_ended_by(lock)) {
+                    let of = cx.table.member.clone();
+                    news.push(&Record::lock_only(&held.key, of, lock.clone()), cx.now);
+                }
+            }
+            if news.len() > 0 && !cx.settings.faults.deposed_untold {
+                peer.answered = None;
+                todo.member(*member, cx.writer().repair_records(0, None, true, &[], &news));
+                todo.member(*member, cx.writer().term_open(term));
+                deposed = true;
+            }
+        }
+        deposed
     }
 
     /// Everyone who waited for the term to open, in order of arrival.
@@ -156,7 +217,8 @@ impl State {
                 }
             }
         }
-        todo.member(from, cx.writer().term_answer(term, self.locks.promised, &locks));
+        let (terms, newest) = ((term, self.locks.promised), cx.replication.newest_fence());
+        todo.member(from, cx.writer().term_answer(terms, newest, &locks));
         self.look_at_coordinator(cx, todo);
     }
 
@@ -165,16 +227,17 @@ impl State {
         &mut self,
         cx: &Cx<'_>,
         from: u128,
-        term: Term,
-        promised: Term,
+        (term, promised): (Term, Term),
+        held: Vec<Held>,
         todo: &mut Todo,
     ) {
         self.locks.highest_clock = self.locks.highest_clock.max(promised.clock + 1);
         if promised == term {
             if let Some(peer) = self.peers.all.get_mut(&from) {
-                peer.answered = Some(term);
+                (peer.answered, peer.held) = (Some(term), held);
             }
         } else if self.locks.term == Some(term) {
+            self.hearsay.has_led(promised.coordinator, cx.now.mono);
             self.locks.term = None;
             self.close_gate(cx, todo);
         }

@@ -44,6 +44,19 @@ pub(crate) struct Heartbeat {
     pub settled: u64,
     /// Another live member, each in its turn, and where to dial it: not everyone may have met.
     pub friend: Option<(u128, Vec<String>)>,
+    /// Whom the sender takes for the coordinator.
+    pub leader: Option<Leader>,
+}
+
+/// The lowest-named that is synced, of all that somebody has touch with or is told of.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Leader {
+    pub member: u128,
+    pub name: Box<str>,
+    /// The number of its last heartbeat.
+    pub number: u64,
+    /// Who says so is that member, or has touch with it.
+    pub direct: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -145,6 +158,8 @@ pub(crate) enum Body<'a> {
     TermAnswer {
         term: Term,
         promised: Term,
+        /// The greatest fence that the sender knows, of any key.
+        newest: u64,
         records: Records<'a>,
     },
     LockAsk {

@@ -10,6 +10,7 @@ mod bytes;
 mod driver;
 #[cfg(feature = "__fuzz")]
 pub(crate) mod fuzzing;
+mod hearsay;
 mod inbound;
 pub(crate) mod link;
 mod locks;

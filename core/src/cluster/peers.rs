@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::link::Dial;
+use super::locks::Held;
 use super::messages::{Header, Heartbeat, Term};
 use super::state::{Admission, Cx, State, Todo};
 use crate::member::Member;
@@ -28,11 +29,17 @@ pub(crate) struct Peer {
     /// Its link was seen to close, and nothing was heard of it since.
     pub unlinked: bool,
     pub heard_at: u64,
+    /// Since when it has never been silent for long.
+    speaks_since: u64,
     first_heard: u64,
     /// The number of its last heartbeat.
     pub beat: u64,
     /// When this member sent the newest heartbeat that the peer is known to have heard.
     pub echoed_at: u64,
+    /// The same, of heartbeats of its that named this member as the one that leads.
+    pub followed_at: u64,
+    /// Whom its last heartbeat named, if it has touch with that one.
+    pub follows: Option<u128>,
     offsets: VecDeque<i64>,
     /// How many records it says it has sent; and as it said one heartbeat before.
     pub sent: u64,
@@ -42,6 +49,8 @@ pub(crate) struct Peer {
     pub root: Option<u64>,
     /// It is there and hears this member.
     pub live: bool,
+    /// Its last heartbeat when it ceased to be.
+    pub lost_at_beat: u64,
     /// It has been silent for so long that it does not believe in its locks any more.
     pub freed: bool,
     /// What it says of itself: everyone it remembers had all that had ended before this time.
@@ -57,6 +66,8 @@ pub(crate) struct Peer {
     pub back_off: u64,
     /// It follows this term, and has told its locks.
     pub answered: Option<Term>,
+    /// Which, until the term is open.
+    pub held: Vec<Held>,
     pub dialled_at: u64,
     shown: Option<MemberState>,
 }
@@ -73,15 +84,19 @@ impl Peer {
             left: false,
             unlinked: false,
             heard_at: now,
+            speaks_since: now,
             first_heard: now,
             beat: 0,
             echoed_at: 0,
+            followed_at: 0,
+            follows: None,
             offsets: VecDeque::new(),
             sent: 0,
             sent_before: 0,
             next: None,
             root: None,
             live: false,
+            lost_at_beat: 0,
             freed,
             settled: 0,
             agreed: None,
@@ -91,6 +106,7 @@ impl Peer {
             next_repair: 0,
             back_off: 0,
             answered: None,
+            held: Vec::new(),
             dialled_at: now,
             shown: None,
         }
@@ -103,6 +119,13 @@ impl Peer {
             Peer { synced: true, .. } => MemberState::Live,
             _ => MemberState::Joining,
         }
+    }
+
+    fn hear(&mut self, now: u64, timeout: u64) {
+        if self.silent(now) > timeout {
+            self.speaks_since = now;
+        }
+        (self.heard_at, self.unlinked) = (now, false);
     }
 
     /// For how long nothing was heard of it.
@@ -142,10 +165,6 @@ impl Peer {
     pub fn offset(&self) -> Option<i64> {
         self.offsets.iter().max().copied()
     }
-
-    fn rank(&self) -> (&str, u128) {
-        (&self.member.name, self.member.incarnation)
-    }
 }
 
 /// All other members, and what this one tells them of itself.
@@ -158,6 +177,8 @@ pub(crate) struct Peers {
     beats: VecDeque<(u64, u64)>,
     next_beat: u64,
     pub beat_now: bool,
+    /// Who leads, as the others were told last.
+    named: Option<u128>,
     /// How far this member's clock is from the lower median of all, in nanoseconds.
     pub clock_offset: i64,
     /// Others know them and this member has not met them; when it dials them next.
@@ -201,8 +222,7 @@ impl State {
     /// Whoever speaks is there.
     pub fn hear(&mut self, cx: &Cx<'_>, from: u128) {
         if let Some(peer) = self.peers.all.get_mut(&from) {
-            peer.heard_at = cx.now.mono;
-            peer.unlinked = false;
+            peer.hear(cx.now.mono, cx.settings.failure_timeout);
         }
     }
 
@@ -230,20 +250,24 @@ impl State {
             return;
         }
         peer.beat = beat.number;
-        peer.heard_at = now;
-        peer.unlinked = false;
-        (peer.endpoints, peer.admitted) = (beat.endpoints, beat.admitted);
+        peer.hear(now, cx.settings.failure_timeout);
         peer.settled = beat.settled;
+        self.hear_of_others(cx, &beat);
         if let Some((member, endpoints)) = beat.friend {
             self.meet(cx, member, endpoints, todo);
         }
         let Some(peer) = self.peers.all.get_mut(&header.from) else { return };
+        (peer.endpoints, peer.admitted) = (beat.endpoints, beat.admitted);
+        peer.follows = beat.leader.filter(|leader| leader.direct).map(|leader| leader.member);
         if peer.synced != beat.synced {
             peer.synced = beat.synced;
             self.peers.beat_now = true;
         }
         if let Some(at) = echoed_at {
             peer.echoed_at = peer.echoed_at.max(at);
+            if peer.follows == Some(own) {
+                peer.followed_at = peer.followed_at.max(at);
+            }
             if now - at <= round_trip_bound {
                 peer.offsets.push_back(header.wall as i64 - cx.now.wall as i64);
                 keep_last(&mut peer.offsets, OFFSETS);
@@ -321,8 +345,10 @@ impl State {
         for peer in self.peers.all.values_mut().filter(|peer| peer.live) {
             peer.heard_at = peer.heard_at.max(now.saturating_sub(timeout / 2));
             peer.echoed_at = peer.echoed_at.max(now.saturating_sub(timeout));
+            peer.followed_at = peer.followed_at.max(now.saturating_sub(timeout));
             peer.missed = true;
         }
+        self.hearsay.forgive(now, now.saturating_sub(timeout / 2));
         self.peers.beat_now = true;
     }
 
@@ -341,12 +367,16 @@ impl State {
                 if live {
                     peer.missed = true;
                 } else {
-                    peer.answered = None;
+                    peer.lost_at_beat = peer.beat;
+                    (peer.answered, peer.held) = (None, Vec::new());
                     peer.differs_since = None;
                 }
             }
             let patience = if settings.faults.free_early { 0 } else { settings.patience() };
-            let freed = !live && (peer.left || silent >= patience);
+            // It has spoken for long and not heard this member: it has seen that, and given up by itself.
+            let speaks = now.saturating_sub(peer.speaks_since) >= patience;
+            let is_deaf = speaks && peer.deaf(now) >= 2 * patience;
+            let freed = !live && (peer.left || is_deaf || silent >= patience);
             if freed != peer.freed {
                 peer.freed = freed;
                 peer.member.set_until(if freed { 0 } else { u64::MAX });
@@ -368,6 +398,12 @@ impl State {
             self.look_at_owners(cx, todo);
             self.look_at_coordinator(cx, todo);
         }
+        let leader = self.leads(cx).map(|(leader, _)| leader);
+        if std::mem::replace(&mut self.peers.named, leader) != leader && !self.left {
+            // Whoever leads next waits for everyone's word of it.
+            self.peers.beat_now = true;
+            self.beat(cx, todo);
+        }
     }
 
     /// Who is named in a record and stays silent holds no lock, or nobody could ever take it here.
@@ -376,6 +412,7 @@ impl State {
         let fresh = cx.names.take_fresh().into_iter().map(|member| (member, now));
         self.peers.strangers.extend(fresh);
         let Peers { all, strangers, .. } = &mut self.peers;
+        let before = strangers.len();
         strangers.retain(|(member, since)| {
             if all.contains_key(&member.incarnation) {
                 return false;
@@ -387,6 +424,10 @@ impl State {
             }
             !is_silent
         });
+        if strangers.len() < before {
+            // Somebody may wait for what one of them was thought to believe in.
+            self.close_gate(cx, todo);
+        }
     }
 
     /// Whose entries belong to whom.
@@ -407,12 +448,9 @@ impl State {
         }
     }
 
-    /// The lowest-named of all that are there and synced.
+    /// Who decides about locks, if this member has touch with it.
     pub fn coordinator(&self, cx: &Cx<'_>) -> Option<u128> {
-        let own = &cx.table.member;
-        let own = self.sync.is_synced().then_some((&*own.name, own.incarnation));
-        let others = self.peers.live().filter(|peer| peer.synced).map(Peer::rank);
-        others.chain(own).min().map(|(_, incarnation)| incarnation)
+        self.leads(cx).filter(|(_, direct)| *direct).map(|(leader, _)| leader)
     }
 
     /// Whether this member's clock is too far from the others'.
@@ -450,6 +488,7 @@ impl State {
             heard: heard.map(|peer| (peer.member.incarnation, peer.beat)).collect(),
             settled: self.settled(cx),
             friend: self.peers.friend(),
+            leader: self.leader(cx),
         };
         todo.everyone(cx.writer().heartbeat(&beat));
     }
@@ -465,11 +504,18 @@ impl State {
         }
         let belief = cx.settings.belief();
         let is_alone = self.peers.live().next().is_none();
-        let coordinator = self.coordinator(cx).filter(|c| *c != own.incarnation);
-        let echoed = match coordinator.and_then(|c| self.peers.get_live(c)) {
-            Some(peer) => peer.echoed_at,
-            None => self.peers.live().map(|peer| peer.echoed_at).max().unwrap_or_default(),
+        let echoed = match self.leads(cx).map(|(leader, _)| leader) {
+            // What others hear of it counts only if they know of no lower-named one.
+            Some(leader) if leader == own.incarnation && !cx.settings.faults.hearsay_ignored => {
+                self.peers.live().map(|peer| peer.followed_at).max()
+            }
+            // It may be one that this member has no touch with, only others have.
+            Some(leader) if leader != own.incarnation => {
+                self.peers.get_live(leader).map(|peer| peer.echoed_at)
+            }
+            _ => self.peers.live().map(|peer| peer.echoed_at).max(),
         };
+        let echoed = echoed.unwrap_or_default();
         let until = if is_alone { u64::MAX } else { echoed + belief };
         // Who was alone till now has had contact with everyone till now.
         let earlier = if own.until() == u64::MAX { now + belief } else { own.until() };

@@ -144,6 +144,7 @@ impl Output {
 }
 
 /// Records in a message that has arrived; not looked at yet, but for the members they name.
+#[derive(Clone)]
 pub(crate) struct Records<'a> {
     pub members: Vec<(u128, &'a str)>,
     pub count: usize,

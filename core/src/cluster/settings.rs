@@ -53,6 +53,12 @@ impl Settings {
         2 * self.failure_timeout
     }
 
+    /// How long it takes until a member that is known through others only does not believe in its locks any more: word
+    /// of who decides has to get there first, by a way that may lose some of it.
+    pub fn notice(&self) -> u64 {
+        2 * self.belief()
+    }
+
     /// Buckets that changed within this time are likely to differ only because word is on its way.
     pub fn recent(&self) -> u64 {
         2 * self.beat()

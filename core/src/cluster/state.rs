@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::hearsay::Hearsay;
 use super::link::{Dial, Lane, Link};
 use super::locks::Locks;
 use super::messages::Header;
@@ -95,6 +96,7 @@ const FIRST_WORD: u64 = 500_000_000;
 #[derive(Default)]
 pub(crate) struct State {
     pub peers: Peers,
+    pub hearsay: Hearsay,
     pub locks: Locks,
     pub sync: Sync,
     pub last_tick: u64,

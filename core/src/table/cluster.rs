@@ -14,12 +14,17 @@ use crate::lock::LockState;
 use crate::record::Record;
 use crate::watch::{self, Subscriber};
 
-/// Shards whose events of merges wait in their logs.
-pub(crate) struct Untold([bool; SHARDS]);
+/// What merges have left to be told.
+pub(crate) struct Untold {
+    /// Shards whose events wait in their logs.
+    logged: [bool; SHARDS],
+    /// Members that may not know that they have lost a lock.
+    pub deposed: Vec<u128>,
+}
 
 impl Default for Untold {
     fn default() -> Untold {
-        Untold([false; SHARDS])
+        Untold { logged: [false; SHARDS], deposed: Vec::new() }
     }
 }
 
@@ -37,18 +42,19 @@ impl Table {
     pub fn merge(&self, delta: &Delta<'_>, asking: bool, untold: &mut Untold) -> bool {
         let hash = self.hash(delta.key);
         let place = Table::place(hash);
-        let (is_news, mut fx) = self.change_quietly(place, true, |shard, cx, fx| {
+        let (merged, mut fx) = self.change_quietly(place, true, |shard, cx, fx| {
             shard.merge(hash, delta, asking, &Context { local: false, ..*cx }, fx)
         });
-        untold.0[place] |= std::mem::take(&mut fx.logged);
+        untold.logged[place] |= std::mem::take(&mut fx.logged);
+        untold.deposed.extend(merged.deposed);
         self.follow_up(place, &mut fx);
-        is_news
+        merged.is_news
     }
 
     /// Hands out the events of merges and wakes each watcher once.
     pub fn tell(&self, untold: &mut Untold) {
         let mut to_wake: Vec<Arc<Subscriber>> = Vec::new();
-        for (place, logged) in untold.0.iter_mut().enumerate() {
+        for (place, logged) in untold.logged.iter_mut().enumerate() {
             if std::mem::take(logged) {
                 for subscriber in self.deliver(place) {
                     if !to_wake.iter().any(|other| Arc::ptr_eq(other, &subscriber)) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::access::{check_absent, check_access, check_version, expiry_at, locked_error};
 use super::mutation::{Applied, Effects, LockRequest, Outcome, Wait};
+use super::replication::Replication;
 use super::shard::{Context, NewContent, Room, Shard, Target, entry};
 use crate::error::{ErrorKind, Result};
 use crate::lock::{LockRegister, LockState, NEVER};
@@ -76,6 +77,10 @@ impl Shard {
         if request.granted.is_none() && cx.now.mono >= cx.member.until() {
             // It has lost touch, maybe asleep: others may have been granted the key meanwhile.
             return Err(locked_error(at.key, known.filter(|lock| lock.is_held(cx.now))));
+        }
+        if request.granted.is_none() && known.is_some_and(|lock| lock.is_doubtful(cx.now)) {
+            // Who has lost it to a fence that is over by now has to learn that first.
+            return Err(locked_error(at.key, known));
         }
         let store = request.store.as_ref();
         let store = store.filter(|store| present.is_none() || !store.only_if_absent);
@@ -160,8 +165,15 @@ impl Shard {
                         let sequence = same.map_or(0, |known| known.sequence);
                         (granted.fence, granted.grantor, granted.sequence.max(sequence))
                     }
-                    None => (self.tick(cx, floor), own, 0),
+                    None => {
+                        // Who grants after another one may have a slower clock.
+                        let newest = cx.replication.map_or(0, Replication::newest_fence);
+                        (self.tick(cx, floor).max(newest + 1), own, 0)
+                    }
                 };
+                if let Some(replication) = cx.replication {
+                    replication.note_fence(fence);
+                }
                 let member = request.asker.as_ref().map_or(cx.member, |asker| &asker.member);
                 let lock = LockRegister {
                     fence,
@@ -172,6 +184,7 @@ impl Shard {
                     owner: request.owner.clone(),
                     lease_end,
                     signals: signal.iter().cloned().collect(),
+                    deposed: Vec::new(),
                 };
                 (lock, true)
             }

@@ -7,7 +7,7 @@ use super::locking::lose;
 use super::mutation::Effects;
 use super::replication::Faults;
 use super::shard::{Context, Room, Shard, Target};
-use crate::lock::{LockRegister, LockState, NEVER};
+use crate::lock::{Deposed, LockRegister, LockState, NEVER};
 use crate::member::Member;
 use crate::record::{Record, Stamped};
 use crate::stamp::Stamp;
@@ -64,6 +64,7 @@ impl DeltaLock {
             owner: self.owner.clone(),
             lease_end,
             signals: Vec::new(),
+            deposed: Vec::new(),
         }
     }
 }
@@ -74,6 +75,15 @@ struct MergedLock {
     changed: bool,
     /// This member must tell the others: they believe in a lock that it does not.
     answer: bool,
+    deposed: Option<u128>,
+}
+
+/// What a merge has done.
+#[derive(Default)]
+pub(crate) struct Merged {
+    pub is_news: bool,
+    /// A member that held the lock, and may not know that a higher fence has ended that.
+    pub deposed: Option<u128>,
 }
 
 impl Shard {
@@ -85,9 +95,9 @@ impl Shard {
         asking: bool,
         cx: &Context<'_>,
         fx: &mut Effects,
-    ) -> bool {
+    ) -> Merged {
         if self.is_closed() {
-            return false;
+            return Merged::default();
         }
         let at = self.settled(hash, delta.key, cx, fx);
         let faults = cx.replication.map(|replication| replication.faults).unwrap_or_default();
@@ -95,7 +105,7 @@ impl Shard {
         let value = delta.value.as_ref().filter(|value| wins(value.stamp, known, &faults));
         let mut lock = merge_lock(&at, delta.lock.as_ref(), asking, &faults, cx, fx);
         if value.is_none() && !lock.changed {
-            return false;
+            return Merged::default();
         }
         let exp = match value {
             Some(value) if faults.ttl_restarts && value.exp != NEVER => {
@@ -122,8 +132,9 @@ impl Shard {
             }),
             (None, Some(known), Some(lock)) => known.with_lock(lock),
             (None, None, Some(lock)) => Record::lock_only(delta.key, cx.member.clone(), lock),
-            (None, _, None) => return false,
+            (None, _, None) => return Merged::default(),
         };
+        let deposed = lock.deposed;
         let cx = &Context { local: lock.answer, ..*cx };
         match (&at.present, lives) {
             (present, true) => {
@@ -142,7 +153,7 @@ impl Shard {
             self.serve(hash, delta.key, &Context { local: true, ..*cx }, fx);
         }
         self.index.shrink(cx.hasher);
-        true
+        Merged { is_news: true, deposed }
     }
 
     /// The lock of a key that has no value any more ends, and it is for its holder's member to say so.
@@ -221,7 +232,10 @@ fn merge_lock(
     fx: &mut Effects,
 ) -> MergedLock {
     let known = at.lock();
-    let unchanged = || MergedLock { register: known.cloned(), changed: false, answer: false };
+    let unchanged = || {
+        let register = known.cloned();
+        MergedLock { register, changed: false, answer: false, deposed: None }
+    };
     let greater = |new: &&DeltaLock| match known {
         None => true,
         Some(known) if faults.released_fence_lives => {
@@ -230,6 +244,9 @@ fn merge_lock(
         Some(known) => known.rank() < new.rank(),
     };
     let Some(new) = incoming.filter(greater) else { return unchanged() };
+    if let Some(replication) = cx.replication {
+        replication.note_fence(new.fence);
+    }
     let own = cx.member.incarnation;
     let same = known.filter(|known| known.grant() == (new.fence, new.grantor));
     let mut register = new.register(cx);
@@ -255,5 +272,18 @@ fn merge_lock(
     if let Some(known) = held.filter(|known| !stays(known)) {
         lose(&mut known.clone(), fx);
     }
-    MergedLock { register: Some(register), changed: true, answer }
+    let mut deposed = None;
+    if let Some(known) = known.filter(|_| !faults.deposed_untold) {
+        let still = known.deposed.iter().filter(|deposed| deposed.may_believe(cx.now));
+        register.deposed = still.cloned().collect();
+        let other = |known: &&LockRegister| {
+            known.member.incarnation != own && known.member != register.member
+        };
+        if let Some(known) = Some(known).filter(|lock| lock.is_held(cx.now)).filter(other) {
+            let (member, lease_end) = (known.member.clone(), known.lease_end);
+            register.deposed.push(Deposed { member, lease_end, since: cx.now.mono });
+            deposed = Some(known.member.incarnation);
+        }
+    }
+    MergedLock { register: Some(register), changed: true, answer, deposed }
 }

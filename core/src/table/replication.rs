@@ -22,6 +22,9 @@ pub(crate) struct Faults {
     pub free_early: bool,
     pub ttl_restarts: bool,
     pub links_stay: bool,
+    pub hearsay_ignored: bool,
+    pub deposed_untold: bool,
+    pub fences_by_clock: bool,
 }
 
 /// Each bucket holds the keys with one first half of the tag.
@@ -39,6 +42,8 @@ pub(crate) struct Replication {
     capacity: usize,
     overflows: AtomicU64,
     minted: AtomicU64,
+    /// The greatest fence that is known, of any key.
+    newest_fence: AtomicU64,
     /// This member's clock is too far from everyone else's.
     refusing: AtomicBool,
     bell: Box<dyn Fn() + Send + Sync>,
@@ -81,10 +86,20 @@ impl Replication {
             capacity,
             overflows: AtomicU64::new(0),
             minted: AtomicU64::new(0),
+            newest_fence: AtomicU64::new(0),
             refusing: AtomicBool::new(false),
             bell,
             faults,
         }
+    }
+
+    /// The greatest fence that is known, of any key: what is granted next is above it.
+    pub fn newest_fence(&self) -> u64 {
+        if self.faults.fences_by_clock { 0 } else { self.newest_fence.load(Ordering::SeqCst) }
+    }
+
+    pub fn note_fence(&self, fence: u64) {
+        self.newest_fence.fetch_max(fence, Ordering::SeqCst);
     }
 
     /// Notes that a key has changed; under the lock of its shard.

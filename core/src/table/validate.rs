@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 use super::RandomState;
 use super::locking::is_held;
 use super::shard::Shard;
-use crate::lock::{LockState, NEVER};
+use crate::lock::{LockRegister, LockState, NEVER};
 use crate::record::Record;
 
 impl Shard {
@@ -46,8 +46,9 @@ impl Shard {
         for (key, queue) in &self.waiters {
             assert!(!queue.is_empty());
             let at = self.target(hasher.hash_one(&**key), key);
-            let held = at.lock().is_some_and(|lock| lock.state == LockState::Held);
-            assert!(held || !grants, "nobody waits for a free lock");
+            let taken =
+                |lock: &LockRegister| lock.state == LockState::Held || !lock.deposed.is_empty();
+            assert!(at.lock().is_some_and(taken) || !grants, "nobody waits for a free lock");
         }
     }
 }

@@ -267,6 +267,46 @@ def a_link_cut_one_way_heals(cluster, net):
     check(c.call("count") == 203, "entries are missing")
 
 
+def around_a_pair(members, rooms, ways):
+    """The coordinator and another one lose each other, both keep a third: it goes on, the other gets no lock and keeps none."""
+    a, b, c = members
+    for key in ("of-b", "of-c", "other"):
+        a.call("put", key, "v")
+    converged(members)
+    before = int(b.call("guard", "kept", "of-b")["fence"])
+    c.call("guard", "kept", "of-c")
+    until("all see the lock", lambda: all(member.call("get", "of-b")["lock"] for member in members))
+    for one, other in ways:
+        rooms[one].silence(rooms[other])
+    until("they lose each other", lambda: "b" not in live(a) and "a" not in live(b))
+    passed = lock(c, "of-b", wait=60000)
+    check(passed > before, f"fences do not grow: {passed} after {before}")
+    until("b is told", lambda: b.call("guard_state", "kept") == {"lost": True, "told": 1})
+    refusal = b.refused("lock", "other", wait=3000)
+    check(refusal == "cluster", f"who does not reach the coordinator gets {refusal}")
+    state = c.call("guard_state", "kept")
+    check(state == {"lost": False, "told": 0}, f"who has lost nobody: {state}")
+    for one, other in ways:
+        rooms[one].speak(rooms[other])
+    all_live(members)
+    converged(members)
+    locks_go_round(members, "after")
+
+
+@networked
+def a_pair_is_cut(cluster, net):
+    """The coordinator and another lose each other, the third has both: locks stay exclusive, and go on."""
+    rooms, members = net.members(cluster, "abc")
+    around_a_pair(members, rooms, ((0, 1), (1, 0)))
+
+
+@networked
+def a_pair_is_cut_one_way(cluster, net):
+    """The same, and only what the coordinator sends to one member is lost."""
+    rooms, members = net.members(cluster, "abc")
+    around_a_pair(members, rooms, ((0, 1),))
+
+
 @networked
 def slow_links_converge(cluster, net):
     """Each message takes its time: locks stay exclusive, tables become equal."""
@@ -374,6 +414,8 @@ CASES = [
     a_partition_heals,
     the_coordinator_is_cut_off,
     a_link_cut_one_way_heals,
+    a_pair_is_cut,
+    a_pair_is_cut_one_way,
     slow_links_converge,
     joining_during_a_cut,
     links_flap,

@@ -184,8 +184,9 @@ impl State {
         let known = self.locks.asks.get(&id).is_some_and(is_sent);
         if lower {
             // It does not know of the later term, and would go on granting in vain.
-            let (promised, none) = (self.locks.promised, Batch::default());
-            todo.member(from, cx.writer().term_answer(term, promised, &none));
+            let terms = (term, self.locks.promised);
+            let newest = cx.replication.newest_fence();
+            todo.member(from, cx.writer().term_answer(terms, newest, &Batch::default()));
         }
         if !known || lower {
             // The promise to a later coordinator did not mention it: it is not to be. Unless it was taken: an

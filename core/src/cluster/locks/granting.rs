@@ -51,9 +51,8 @@ impl Decided {
 impl State {
     /// Another member wants a lock of this one.
     pub fn on_lock_ask(&mut self, cx: &Cx<'_>, from: u128, ask: LockAsk, todo: &mut Todo) {
-        let now = cx.now.mono;
-        let known = self.locks.requests.get_mut(&(from, ask.id));
-        match known {
+        let (now, id) = (cx.now.mono, ask.id);
+        match self.locks.requests.get_mut(&(from, id)) {
             Some(request) => {
                 request.heard_at = now;
                 match (&request.answer, self.locks.term) {
@@ -79,12 +78,12 @@ impl State {
                     heard_at: now,
                     ask,
                 };
-                let id = request.ask.id;
                 self.locks.requests.insert((from, id), request);
-                if self.locks.open && self.coordinator(cx) == Some(cx.own()) {
-                    self.decide_for(cx, from, id, todo);
-                }
             }
+        }
+        // The first time he may not have counted as live yet.
+        if self.locks.open && self.coordinator(cx) == Some(cx.own()) {
+            self.decide_for(cx, from, id, todo);
         }
     }
 

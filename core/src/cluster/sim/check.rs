@@ -107,7 +107,7 @@ impl World {
             seen.looked = checks;
             !seen.is_same(record, lives)
         });
-        let mut believers: Vec<Vec<u8>> = Vec::new();
+        let mut believers: Vec<(Vec<u8>, u64)> = Vec::new();
         let mut followed: Vec<(Vec<u8>, (u64, u128))> = Vec::new();
         for dumped in &dump {
             let before = member.seen.get(&dumped.key).filter(|seen| !seen.forgotten);
@@ -119,7 +119,8 @@ impl World {
                 followed.push((dumped.key.clone(), (fence, grantor)));
             }
             if compare(at, member, dumped, wall, sparse == 1)? {
-                believers.push(dumped.key.clone());
+                let fence = dumped.lock.as_ref().map_or(0, |lock| lock.fence);
+                believers.push((dumped.key.clone(), fence));
             }
         }
         if member.seen.values().filter(|seen| !seen.forgotten).count() > known {
@@ -149,15 +150,36 @@ impl World {
         for (key, grant) in followed {
             self.nobody_believes_in(at, &key, grant)?;
         }
-        for key in believers {
+        for (key, fence) in believers {
+            self.fences_grow(at, &key, fence)?;
             self.exclusive(at, &key, now)?;
         }
         Ok(())
     }
 
-    /// Whoever granted a key knew of the grant before it, and that its holder has stopped to count on it: unless
-    /// some have been apart for longer than holders go on to believe, and may have granted it on their own.
-    fn nobody_believes_in(&mut self, at: usize, key: &[u8], grant: (u64, u128)) -> Step {
+    /// Of two grants in which members believed, the later one has the greater fence, whoever granted which; unless
+    /// some have been apart.
+    fn fences_grow(&mut self, at: usize, key: &[u8], fence: u64) -> Step {
+        let all_together = self.all_together();
+        let Some(member) = self.machines[at].member.as_mut() else { return Ok(()) };
+        let newest = member.believed.entry(key.to_vec()).or_default();
+        if fence <= *newest {
+            return Ok(());
+        }
+        *newest = fence;
+        let others = self.machines.iter().filter_map(|machine| machine.member.as_ref());
+        let greatest = others.filter_map(|member| member.believed.get(key)).max().copied();
+        match greatest.filter(|greatest| *greatest > fence && all_together) {
+            Some(greatest) => {
+                let key = String::from_utf8_lossy(key);
+                Err(format!("Fences: m{at} was granted {key} under {fence}, after {greatest}"))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Whether all have been in touch with each other until lately, and for long.
+    fn all_together(&self) -> bool {
         let running = self.running();
         let timeout = self.plan.settings.failure_timeout;
         let together = |a: usize, b: usize| {
@@ -171,10 +193,16 @@ impl World {
         };
         let mut pairs = running.iter().flat_map(|a| running.iter().map(move |b| (*a, *b)));
         let astray = running.iter().any(|at| self.machines[*at].astray);
-        if astray || !pairs.all(|(a, b)| a == b || together(a, b)) {
+        !astray && pairs.all(|(a, b)| a == b || together(a, b))
+    }
+
+    /// Whoever granted a key knew of the grant before it, and that its holder has stopped to count on it: unless
+    /// some have been apart for longer than holders go on to believe, and may have granted it on their own.
+    fn nobody_believes_in(&mut self, at: usize, key: &[u8], grant: (u64, u128)) -> Step {
+        if !self.all_together() {
             return Ok(());
         }
-        for other in running.into_iter().filter(|other| *other != at) {
+        for other in self.running().into_iter().filter(|other| *other != at) {
             let Some(dumped) = self.present(other, key) else { continue };
             let incarnation = self.machines[other].member.as_ref().map(|m| m.incarnation);
             let believes = incarnation.is_some_and(|incarnation| believes(&dumped, incarnation));
@@ -247,7 +275,7 @@ impl World {
     }
 
     /// What a member has for a key now.
-    fn present(&mut self, at: usize, key: &[u8]) -> Option<Dumped> {
+    pub(super) fn present(&mut self, at: usize, key: &[u8]) -> Option<Dumped> {
         self.machines[at].set_clock(self.now);
         let member = self.machines[at].member.as_mut()?;
         let dumped = member.core.table.dump_key(key);
@@ -259,8 +287,8 @@ impl World {
         dumped
     }
 
-    /// Nobody else who shares a sound part of the cluster with a believing holder believes too; and its
-    /// grantor still does not think that the lock is over.
+    /// Nobody else who is in touch with a believing holder believes too. Where everybody is in touch with everybody,
+    /// its grantor still does not think that the lock is over.
     fn exclusive(&mut self, at: usize, key: &[u8], now: u64) -> Step {
         let Some(own) = self.present(at, key) else { return Ok(()) };
         let Some(incarnation) = self.machines[at].member.as_ref().map(|m| m.incarnation) else {
@@ -271,13 +299,13 @@ impl World {
         }
         // What a link carries late is settled late.
         let handover = 4 * self.plan.settings.failure_timeout + 8 * self.plan.manners.backlog;
-        let component = self.sound_component(at, handover);
-        let Some(component) = component.filter(|component| component.contains(&at)) else {
-            self.checks.doubles.remove(key);
-            return Ok(());
-        };
+        let component = self.sound_component(at, handover).unwrap_or_default();
         let mut double = None;
-        for other in component.iter().copied().filter(|other| *other != at) {
+        for other in self.running().into_iter().filter(|other| *other != at) {
+            let is_meshed = component.contains(&at) && component.contains(&other);
+            if !is_meshed && !self.in_touch(at, other, handover) {
+                continue;
+            }
             let Some(theirs) = self.present(other, key) else { continue };
             let Some(incarnation) = self.machines[other].member.as_ref().map(|m| m.incarnation)
             else {
@@ -298,7 +326,7 @@ impl World {
                 }
                 _ => false,
             };
-            if granted_by_other && is_strict(key) && over(&own, &theirs) {
+            if is_meshed && granted_by_other && is_strict(key) && over(&own, &theirs) {
                 return Err(format!(
                     "Belief: m{at} still believes in {:?}, which its grantor m{other} takes as over: {:?}",
                     own.lock, theirs.lock
@@ -318,6 +346,21 @@ impl World {
             ));
         }
         Ok(())
+    }
+
+    /// Whether a machine has a good clock, is awake, and has been so for that long.
+    fn is_sound(&self, at: usize, time: u64) -> bool {
+        let machine = &self.machines[at];
+        let well = !machine.is_frozen() && !machine.astray && !self.burst;
+        well && self.now >= machine.unsound.saturating_add(time)
+    }
+
+    /// Whether both have been in touch with each other for that long, whoever else may not be.
+    fn in_touch(&self, a: usize, b: usize, time: u64) -> bool {
+        let healthy = self.net.peek(a, b).healthy;
+        self.is_sound(a, time)
+            && self.is_sound(b, time)
+            && healthy.is_some_and(|since| self.now >= since.saturating_add(time))
     }
 
     /// All that a machine can have anything to do with, if they have been in full touch for that long. Those that
@@ -341,9 +384,7 @@ impl World {
         let long = |since: u64| self.now >= since.saturating_add(time);
         component.retain(|at| long(self.machines[*at].started_at));
         for (index, a) in component.iter().enumerate() {
-            let machine = &self.machines[*a];
-            let sound = !machine.is_frozen() && !machine.astray && !self.burst;
-            if !sound || !long(machine.unsound) {
+            if !self.is_sound(*a, time) {
                 return None;
             }
             for b in &component[index + 1..] {
@@ -356,7 +397,7 @@ impl World {
     }
 }
 
-fn believes(dumped: &Dumped, incarnation: u128) -> bool {
+pub(super) fn believes(dumped: &Dumped, incarnation: u128) -> bool {
     dumped.lock.as_ref().is_some_and(|lock| lock.held && lock.member == incarnation)
 }
 
@@ -388,7 +429,9 @@ fn compare(
     };
     // Who remembers a grave longer may tell of it once more: but it must not live. With the key its fences
     // are forgotten, so that a later write may have a lower epoch.
-    let fell = !seen.forgotten && dumped.stamp < seen.stamp;
+    // Between two looks it may have been forgotten, and locked for a value that is to come.
+    let newer = sees_all || dumped.stamp.is_some();
+    let fell = !seen.forgotten && newer && dumped.stamp < seen.stamp;
     if fell || live && written(dumped.stamp) <= written(seen.floor) && seen.floor.is_some() {
         return Err(format!("Monotone: {} on m{at} was {seen:?}, is {dumped:?}", name()));
     }

@@ -63,7 +63,7 @@ fn describe_body(body: Body<'_>) -> String {
         Body::TermOpen { term } => {
             format!("opens term {} of {}", term.clock, short(term.coordinator))
         }
-        Body::TermAnswer { term, promised, records } => format!(
+        Body::TermAnswer { term, promised, records, .. } => format!(
             "answers term {} of {}, promised {} of {}: {}",
             term.clock,
             short(term.coordinator),

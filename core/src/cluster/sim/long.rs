@@ -65,7 +65,7 @@ impl World {
         Ok(())
     }
 
-    fn put_at(&mut self, at: usize, key: &str, value: i64) -> Step {
+    pub(super) fn put_at(&mut self, at: usize, key: &str, value: i64) -> Step {
         self.machines[at].set_clock(self.now);
         if let Some(member) = self.member(at) {
             let put = member.registry.put(key, value);

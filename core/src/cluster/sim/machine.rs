@@ -67,6 +67,8 @@ pub(super) struct Running {
     pub sweep_at: u64,
     pub users: Users,
     pub seen: BTreeMap<Vec<u8>, Seen>,
+    /// By key, the greatest fence under which it has believed that it holds the lock.
+    pub believed: BTreeMap<Vec<u8>, u64>,
     pub checked_root: u64,
     pub checks: u64,
     /// Every event, and those that a slow reader has not lost.
@@ -176,6 +178,7 @@ impl Machine {
             sweep_at: u64::MAX,
             users: Users::default(),
             seen: BTreeMap::new(),
+            believed: BTreeMap::new(),
             checked_root: 0,
             checks: 0,
             watch,

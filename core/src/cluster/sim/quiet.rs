@@ -67,7 +67,7 @@ impl World {
         (minted, repairs, out, self.bulk_bytes)
     }
 
-    fn until_agreed(&mut self, most: u64) -> Step {
+    pub(super) fn until_agreed(&mut self, most: u64) -> Step {
         let (end, step) = (self.now + most, self.plan.settings.failure_timeout);
         loop {
             self.run_until(self.now + step)?;
@@ -293,12 +293,7 @@ impl World {
                 kv.put("at rest", 1).map_err(|error| format!("Bookkeeping: m{at}: {error}"))?;
             drop(put);
             member.users.minted(1);
-            let options = LockOptions::new().owner("rest").wait(Duration::from_nanos(8 * timeout));
-            let pending = kv.lock_start("at rest", options).map_err(|error| error.to_string())?;
-            let pending = Pending::Lock { owner: Some("rest".to_owned()), puts: false, pending };
-            let (key, since, wait) = ("at rest".to_owned(), self.now, 8 * timeout);
-            member.users.waits.push(Waiting { key, since, wait, pending });
-            self.after(at)?;
+            self.ask_for(at, "at rest", 8 * timeout)?;
             let end = self.now + 4 * timeout;
             while self.machines[at].member.as_ref().is_some_and(|m| m.users.locks.is_empty()) {
                 if self.now >= end {
@@ -306,15 +301,33 @@ impl World {
                 }
                 self.run_until(self.now + timeout / 10)?;
             }
-            self.machines[at].set_clock(self.now);
-            if let Some(member) = self.member(at) {
-                member.users.locks.clear();
-            }
-            let options = crate::WriteOptions::new().owner("rest");
-            kv.unlock_with("at rest", options).map_err(|error| format!("Bookkeeping: {error}"))?;
-            self.after(at)?;
+            self.give_back(at, "at rest")?;
         }
         Ok(())
+    }
+
+    /// Somebody on a machine wants a lock, and waits for it.
+    pub(super) fn ask_for(&mut self, at: usize, key: &str, wait: u64) -> Step {
+        self.machines[at].set_clock(self.now);
+        let (key, since) = (key.to_owned(), self.now);
+        let Some(member) = self.machines[at].member.as_mut() else { return Ok(()) };
+        let options = LockOptions::new().owner("rest").wait(Duration::from_nanos(wait));
+        let pending = member.registry.lock_start(&key, options);
+        let pending = pending.map_err(|error| error.to_string())?;
+        let pending = Pending::Lock { owner: Some("rest".to_owned()), puts: false, pending };
+        member.users.waits.push(Waiting { key, since, wait, pending });
+        self.after(at)
+    }
+
+    /// Ends the lock that was asked for so.
+    pub(super) fn give_back(&mut self, at: usize, key: &str) -> Step {
+        self.machines[at].set_clock(self.now);
+        let Some(member) = self.member(at) else { return Ok(()) };
+        member.users.locks.clear();
+        let options = crate::WriteOptions::new().owner("rest");
+        let result = member.registry.unlock_with(key, options);
+        result.map_err(|error| format!("Bookkeeping: {error}"))?;
+        self.after(at)
     }
 
     /// Everyone knows what is gone, so nobody needs to remember it.

@@ -132,4 +132,5 @@ mutations! {
     locks_freed_early_are_found: free_early in Crashes, Locks, Freezes;
     a_ttl_that_restarts_is_found: ttl_restarts in Calm, Lossy;
     links_that_are_never_ended_are_found: links_stay in Mute;
+    who_leads_by_sight_only_is_found: hearsay_ignored in Cuts;
 }

@@ -1,0 +1,233 @@
+//! Two members without touch while everybody else has: who decides about locks, and what becomes of theirs. Played by a
+//! script; that nobody in touch with a holder believes too is checked all the while, as always.
+
+use super::MS;
+use super::check::believes;
+use super::scenario::{Plan, Scenario, Trouble};
+use super::world::{Event, Step, World};
+use crate::members::MemberState;
+use crate::table::replication::Faults;
+
+type Script = fn(&mut World) -> Step;
+
+/// From how many seeds each script is played.
+const SEEDS: u64 = 30;
+
+fn play(seed: u64, machines: usize, faults: Faults, script: Script) -> Step {
+    let mut plan = Plan::new(seed, Scenario::Calm, faults);
+    (plan.machines, plan.late, plan.star) = (machines, 0, false);
+    // Locks end by what is tried here only, later fences are higher, and who comes new is synced soon.
+    (plan.lock_lease, plan.skew, plan.manners.backlog) = (None, 0, 0);
+    let mut world = World::new(seed, plan, false);
+    world.schedule(50 * MS, Event::Redial);
+    world.schedule(100 * MS, Event::Probe);
+    script(&mut world).map_err(|what| format!("{}\nseed {seed}: {what}", world.history.render()))
+}
+
+fn play_all(machines: usize, script: Script) {
+    for seed in 1..=SEEDS {
+        if let Err(failure) = play(seed, machines, Faults::default(), script) {
+            panic!("{failure}");
+        }
+    }
+}
+
+/// Some seed fails while the rule is broken, so that the script would notice.
+fn is_noticed(machines: usize, faults: Faults, script: Script) {
+    let fails = |seed| play(seed, machines, faults, script).is_err();
+    assert!((1..=SEEDS).any(fails), "nobody noticed {faults:?}");
+}
+
+/// Longer than any rule of the locks waits for anything.
+const LONG: u64 = 12;
+
+impl World {
+    fn begin(&mut self, machines: std::ops::Range<usize>) -> Step {
+        for at in machines {
+            self.start(at, format!("n{at}"))?;
+        }
+        let timeout = self.plan.settings.failure_timeout;
+        self.until_agreed(60 * timeout)?;
+        let first = self.running()[0];
+        for key in ["l0", "l1", "l2"] {
+            self.put_at(first, key, 1)?;
+        }
+        self.until_agreed(60 * timeout)
+    }
+
+    fn believes_in(&mut self, at: usize, key: &str) -> bool {
+        let incarnation = self.machines[at].member.as_ref().map(|member| member.incarnation);
+        let dumped = self.present(at, key.as_bytes());
+        dumped.zip(incarnation).is_some_and(|(dumped, incarnation)| believes(&dumped, incarnation))
+    }
+
+    /// Asks for a lock and waits until it is granted: true; or for so many failure timeouts.
+    fn gets(&mut self, at: usize, key: &str, timeouts: u64) -> Result<bool, String> {
+        let timeout = self.plan.settings.failure_timeout;
+        let end = self.now + timeouts * timeout;
+        self.ask_for(at, key, timeouts * timeout)?;
+        while !self.believes_in(at, key) && self.now < end {
+            self.run_until(self.now + MS)?;
+        }
+        Ok(self.believes_in(at, key))
+    }
+
+    fn must_get(&mut self, at: usize, key: &str) -> Step {
+        match self.gets(at, key, LONG)? {
+            true => Ok(()),
+            false => Err(format!("m{at} was not granted {key}")),
+        }
+    }
+
+    /// Whether all are live to a member.
+    fn sees_all(&self, at: usize) -> bool {
+        let member = self.machines[at].member.as_ref();
+        let all = member.map(|member| member.cluster.members()).unwrap_or_default();
+        all.len() == self.running().len() && all.iter().all(|m| m.state == MemberState::Live)
+    }
+
+    fn part(&mut self, pairs: &[(usize, usize)]) -> Step {
+        self.cut(Trouble::Pair, pairs.to_vec(), u64::MAX / 2)
+    }
+
+    fn reunite(&mut self, pairs: &[(usize, usize)]) -> Step {
+        self.heal(Trouble::Pair, pairs)
+    }
+}
+
+/// The coordinator and another one part, one way or both, while the other has a lock: it loses it and gets no other,
+/// everybody else goes on.
+fn around_a_cut(world: &mut World, pairs: &[(usize, usize)]) -> Step {
+    world.begin(0..4)?;
+    world.must_get(1, "l0")?;
+    world.must_get(3, "l1")?;
+    world.part(pairs)?;
+    world.must_get(2, "l0")?;
+    if world.gets(1, "l2", LONG)? {
+        return Err("m1 was granted a lock that nobody may grant it".to_owned());
+    }
+    if !world.believes_in(3, "l1") {
+        return Err("m3 has lost a lock although it never lost touch".to_owned());
+    }
+    world.reunite(pairs)?;
+    world.must_get(1, "l2")
+}
+
+fn both_ways(world: &mut World) -> Step {
+    around_a_cut(world, &[(0, 1), (1, 0)])
+}
+
+fn not_from_the_coordinator(world: &mut World) -> Step {
+    around_a_cut(world, &[(0, 1)])
+}
+
+fn not_to_the_coordinator(world: &mut World) -> Step {
+    around_a_cut(world, &[(1, 0)])
+}
+
+#[test]
+fn locks_go_on_around_a_pair_without_touch() {
+    play_all(4, both_ways);
+    is_noticed(4, Faults { hearsay_ignored: true, ..Faults::default() }, both_ways);
+}
+
+#[test]
+fn locks_go_on_around_a_pair_with_touch_one_way() {
+    play_all(4, not_from_the_coordinator);
+    play_all(4, not_to_the_coordinator);
+}
+
+/// A lower-named member comes who has no touch with the coordinator: that one has granted itself what the new one
+/// may grant to others, and has to give it up before.
+fn a_new_coordinator(world: &mut World) -> Step {
+    world.begin(1..4)?;
+    world.must_get(1, "l0")?;
+    world.part(&[(0, 1), (1, 0)])?;
+    world.start(0, "n0".to_owned())?;
+    world.must_get(2, "l0")?;
+    if world.believes_in(1, "l0") {
+        return Err("m1 goes on to believe in its lock".to_owned());
+    }
+    world.reunite(&[(0, 1), (1, 0)])?;
+    world.must_get(1, "l1")
+}
+
+#[test]
+fn a_new_coordinator_waits_for_those_without_touch() {
+    play_all(4, a_new_coordinator);
+    is_noticed(4, Faults { hearsay_ignored: true, ..Faults::default() }, a_new_coordinator);
+}
+
+/// Both sides of a cut hold a lock. Once the coordinator grants again, the lower fence is over where it was believed in.
+fn a_deposed_holder(world: &mut World) -> Step {
+    world.begin(0..2)?;
+    world.part(&[(0, 1), (1, 0)])?;
+    world.must_get(1, "l0")?;
+    world.must_get(0, "l0")?;
+    world.reunite(&[(0, 1), (1, 0)])?;
+    let end = world.now + LONG * world.plan.settings.failure_timeout;
+    while !world.sees_all(0) && world.now < end {
+        world.run_until(world.now + MS / 4)?;
+    }
+    world.must_get(0, "l1")?;
+    match world.believes_in(1, "l0") {
+        true => Err("m1 goes on to believe in its lock".to_owned()),
+        false => Ok(()),
+    }
+}
+
+#[test]
+fn a_deposed_holder_is_told_before_anything_is_granted() {
+    play_all(2, a_deposed_holder);
+    is_noticed(2, Faults { deposed_untold: true, ..Faults::default() }, a_deposed_holder);
+}
+
+/// On the other side of a cut a member has granted itself what another holds here, under a higher fence, and has died.
+/// Once word of that comes, the lock is free here, but its holder here believes in it until he knows that, too.
+fn word_of_the_dead(world: &mut World) -> Step {
+    let timeout = world.plan.settings.failure_timeout;
+    world.begin(0..4)?;
+    let apart: Vec<(usize, usize)> =
+        [(0, 1), (0, 2), (3, 1), (3, 2)].into_iter().flat_map(|(a, b)| [(a, b), (b, a)]).collect();
+    world.part(&apart)?;
+    world.must_get(2, "l0")?;
+    world.must_get(0, "l0")?;
+    world.run_until(world.now + timeout / 5)?;
+    world.end(0, true, None)?;
+    // Nobody tells of it any more as of one who may be there.
+    world.run_until(world.now + 4 * timeout)?;
+    world.ask_for(1, "l0", 2 * LONG * timeout)?;
+    world.reunite(&apart)?;
+    world.run_until(world.now + LONG * timeout)?;
+    let believers: Vec<usize> = (1..4).filter(|at| world.believes_in(*at, "l0")).collect();
+    match believers == [1] {
+        true => Ok(()),
+        false => Err(format!("{believers:?} believe in l0, not [1]")),
+    }
+}
+
+#[test]
+fn nobody_is_granted_what_a_deposed_holder_believes_in() {
+    play_all(4, word_of_the_dead);
+    is_noticed(4, Faults { deposed_untold: true, ..Faults::default() }, word_of_the_dead);
+}
+
+/// The coordinator, whose clock is ahead, leaves just after it has granted a lock that was given back; word of that is
+/// still on its way to the next one, which grants it under a greater fence all the same.
+fn a_slower_clock(world: &mut World) -> Step {
+    let timeout = world.plan.settings.failure_timeout;
+    world.machines[0].skew = (world.plan.settings.clock_bound * 4 / 10) as i64;
+    world.begin(0..3)?;
+    world.run_until(world.now + 5 * timeout)?;
+    world.net.manners.backlog = 2 * timeout;
+    world.must_get(2, "l0")?;
+    world.give_back(2, "l0")?;
+    world.end(0, false, None)?;
+    world.must_get(1, "l0")
+}
+
+#[test]
+fn the_next_coordinator_grants_greater_fences() {
+    play_all(3, a_slower_clock);
+    is_noticed(3, Faults { fences_by_clock: true, ..Faults::default() }, a_slower_clock);
+}
