@@ -59,7 +59,8 @@ pub(crate) struct LockRegister {
     pub lease_end: u64,
     /// Told when the lock ends.
     pub signals: Vec<Arc<LossSignal>>,
-    /// Who held the key when word of a higher fence came, which they may not have yet. Nearly always none.
+    /// Who held the key when word of a higher fence came, which they may not have yet. Only on a member that leads, and
+    /// nearly always none.
     pub deposed: Vec<Deposed>,
 }
 
@@ -76,8 +77,7 @@ pub(crate) struct Deposed {
 impl Deposed {
     /// Whether he may still believe that he holds the lock.
     pub fn may_believe(&self, now: Now) -> bool {
-        now.mono < self.lease_end.min(self.member.until())
-            && self.member.informed_at() <= self.since
+        now.mono < self.lease_end.min(self.member.until()) && self.member.informed_at() < self.since
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) struct Member {
     /// Until when its locks count, on this process's monotonic clock: for ever, unless this process has
     /// reason to think that it does not believe in them any more.
     until: AtomicU64,
-    /// When it was last known to know of all that has ended its locks, on the same clock; 0: never.
+    /// It is known to know of all that had ended its locks by then, on the same clock; 0: of none.
     informed_at: AtomicU64,
     /// Whether any live member has this name: its entries are owned by it, otherwise by an heir.
     named: Arc<AtomicBool>,

@@ -42,10 +42,14 @@ impl Hearsay {
         }
     }
 
-    /// After a sleep the others get time to speak; what they have been told of this member is unknown.
-    pub fn forgive(&mut self, now: u64, heard_at: u64) {
+    /// After a sleep the others get time to speak of those that they had just told of; what they have been told of
+    /// this member is unknown.
+    pub fn forgive(&mut self, slept: u64, now: u64, timeout: u64) {
         for told in self.0.values_mut() {
-            (told.heard_at, told.since) = (told.heard_at.max(heard_at), now);
+            told.since = now;
+            if slept.saturating_sub(told.heard_at) <= timeout {
+                told.heard_at = told.heard_at.max(now.saturating_sub(timeout / 2));
+            }
         }
     }
 }

@@ -58,6 +58,11 @@ impl State {
         }
     }
 
+    fn set_term(&mut self, cx: &Cx<'_>, term: Option<Term>) {
+        self.locks.term = term;
+        cx.replication.set_leading(term.is_some());
+    }
+
     /// Whether this member is the coordinator and may grant; if not, nobody waits in its table.
     pub fn look_at_coordinator(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
         let own = cx.own();
@@ -67,7 +72,7 @@ impl State {
         let leads_since = self.locks.leads_since.filter(|_| is_coordinator);
         self.locks.leads_since = leads_since.or(is_coordinator.then_some(cx.now.mono));
         if !is_coordinator || cx.now.mono >= cx.table.member.until() {
-            self.locks.term = None;
+            self.set_term(cx, None);
             self.close_gate(cx, todo);
             return;
         }
@@ -83,7 +88,8 @@ impl State {
                 cx.now.wall.max(self.locks.promised.clock + 1).max(self.locks.highest_clock);
             let term = Term { clock, coordinator: own };
             self.locks.highest_clock = clock + 1;
-            (self.locks.term, self.locks.promised) = (Some(term), term);
+            self.locks.promised = term;
+            self.set_term(cx, Some(term));
             self.locks.asked_at = 0;
         }
         let Some(term) = self.locks.term else { return };
@@ -92,9 +98,6 @@ impl State {
             self.peers.all.values().filter(awaited).map(|peer| peer.member.incarnation).collect();
         let leads_since = self.locks.leads_since.unwrap_or(cx.now.mono);
         let is_answered = awaited.is_empty() && !self.awaits_unreached(cx, leads_since);
-        if !is_answered && !cx.settings.faults.term_not_awaited {
-            self.close_gate(cx, todo);
-        }
         if !awaited.is_empty() {
             let new = self.peers.all.values().any(|peer| peer.live && peer.answered.is_none());
             if new || cx.now.mono.saturating_sub(self.locks.asked_at) >= cx.settings.beat() {
@@ -105,10 +108,13 @@ impl State {
             }
         }
         let may_open = is_answered && !self.depose(cx, term, todo);
+        if !may_open && !cx.settings.faults.term_not_awaited {
+            self.close_gate(cx, todo);
+        }
         if (may_open || cx.settings.faults.term_not_awaited) && !self.locks.open {
             self.locks.open = true;
             for peer in self.peers.all.values().filter(|peer| !peer.freed) {
-                peer.member.set_informed(cx.now.mono);
+                peer.member.set_informed(self.locks.opened_at);
             }
             self.decide_all(cx, todo);
         }
@@ -116,15 +122,11 @@ impl State {
 
     /// These held locks until word came here of higher fences; nothing is granted until they know it, too.
     pub fn on_deposed(&mut self, cx: &Cx<'_>, members: &[u128], todo: &mut Todo) {
-        if self.locks.term.is_none() {
-            return;
+        if self.locks.term.is_some() && members.iter().any(|m| self.peers.all.contains_key(m)) {
+            // What was granted and answered in this term and is still on its way counts no more.
+            self.set_term(cx, None);
+            self.look_at_coordinator(cx, todo);
         }
-        for member in members {
-            if let Some(peer) = self.peers.all.get_mut(member) {
-                peer.answered = None;
-            }
-        }
-        self.look_at_coordinator(cx, todo);
     }
 
     /// Who has told of a lock that is over, by a higher fence of which word has not come there, learns of that and
@@ -217,7 +219,8 @@ impl State {
                 }
             }
         }
-        let (terms, newest) = ((term, self.locks.promised), cx.replication.newest_fence());
+        let (terms, newest) =
+            ((term, self.locks.promised), cx.replication.newest_fence(cx.now.wall));
         todo.member(from, cx.writer().term_answer(terms, newest, &locks));
         self.look_at_coordinator(cx, todo);
     }
@@ -238,7 +241,7 @@ impl State {
             }
         } else if self.locks.term == Some(term) {
             self.hearsay.has_led(promised.coordinator, cx.now.mono);
-            self.locks.term = None;
+            self.set_term(cx, None);
             self.close_gate(cx, todo);
         }
         self.look_at_coordinator(cx, todo);

@@ -121,8 +121,8 @@ impl Peer {
         }
     }
 
-    fn hear(&mut self, now: u64, timeout: u64) {
-        if self.silent(now) > timeout {
+    fn hear(&mut self, now: u64, patience: u64) {
+        if self.silent(now) > patience {
             self.speaks_since = now;
         }
         (self.heard_at, self.unlinked) = (now, false);
@@ -222,7 +222,7 @@ impl State {
     /// Whoever speaks is there.
     pub fn hear(&mut self, cx: &Cx<'_>, from: u128) {
         if let Some(peer) = self.peers.all.get_mut(&from) {
-            peer.hear(cx.now.mono, cx.settings.failure_timeout);
+            peer.hear(cx.now.mono, cx.settings.patience());
         }
     }
 
@@ -250,7 +250,7 @@ impl State {
             return;
         }
         peer.beat = beat.number;
-        peer.hear(now, cx.settings.failure_timeout);
+        peer.hear(now, cx.settings.patience());
         peer.settled = beat.settled;
         self.hear_of_others(cx, &beat);
         if let Some((member, endpoints)) = beat.friend {
@@ -348,7 +348,7 @@ impl State {
             peer.followed_at = peer.followed_at.max(now.saturating_sub(timeout));
             peer.missed = true;
         }
-        self.hearsay.forgive(now, now.saturating_sub(timeout / 2));
+        self.hearsay.forgive(slept, now, timeout);
         self.peers.beat_now = true;
     }
 
@@ -373,7 +373,7 @@ impl State {
                 }
             }
             let patience = if settings.faults.free_early { 0 } else { settings.patience() };
-            // It has spoken for long and not heard this member: it has seen that, and given up by itself.
+            // It has spoken for long and not heard this member: it has lost touch, as if it were silent.
             let speaks = now.saturating_sub(peer.speaks_since) >= patience;
             let is_deaf = speaks && peer.deaf(now) >= 2 * patience;
             let freed = !live && (peer.left || is_deaf || silent >= patience);

@@ -56,7 +56,7 @@ impl Settings {
     /// How long it takes until a member that is known through others only does not believe in its locks any more: word
     /// of who decides has to get there first, by a way that may lose some of it.
     pub fn notice(&self) -> u64 {
-        2 * self.belief()
+        2 * self.patience()
     }
 
     /// Buckets that changed within this time are likely to differ only because word is on its way.

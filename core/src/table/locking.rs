@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::access::{check_absent, check_access, check_version, expiry_at, locked_error};
 use super::mutation::{Applied, Effects, LockRequest, Outcome, Wait};
-use super::replication::Replication;
 use super::shard::{Context, NewContent, Room, Shard, Target, entry};
 use crate::error::{ErrorKind, Result};
 use crate::lock::{LockRegister, LockState, NEVER};
@@ -166,9 +165,9 @@ impl Shard {
                         (granted.fence, granted.grantor, granted.sequence.max(sequence))
                     }
                     None => {
-                        // Who grants after another one may have a slower clock.
-                        let newest = cx.replication.map_or(0, Replication::newest_fence);
-                        (self.tick(cx, floor).max(newest + 1), own, 0)
+                        // Who grants after another one may have a slower clock. Values keep to their own.
+                        let newest = cx.replication.map_or(0, |r| r.newest_fence(cx.now.wall));
+                        (self.tick(cx, 0).max(floor + 1).max(newest + 1), own, 0)
                     }
                 };
                 if let Some(replication) = cx.replication {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::locking::lose;
 use super::mutation::Effects;
-use super::replication::Faults;
+use super::replication::{Faults, Replication};
 use super::shard::{Context, Room, Shard, Target};
 use crate::lock::{Deposed, LockRegister, LockState, NEVER};
 use crate::member::Member;
@@ -273,16 +273,19 @@ fn merge_lock(
         lose(&mut known.clone(), fx);
     }
     let mut deposed = None;
-    if let Some(known) = known.filter(|_| !faults.deposed_untold) {
+    // Whoever begins to lead asks everyone; what came before that does not matter.
+    let leads = cx.replication.is_some_and(Replication::is_leading) && !faults.deposed_untold;
+    if let Some(known) = known.filter(|_| leads) {
         let still = known.deposed.iter().filter(|deposed| deposed.may_believe(cx.now));
         register.deposed = still.cloned().collect();
-        let other = |known: &&LockRegister| {
-            known.member.incarnation != own && known.member != register.member
+        let other = |lock: &&LockRegister| {
+            lock.member.incarnation != own && lock.grant() != register.grant()
         };
-        if let Some(known) = Some(known).filter(|lock| lock.is_held(cx.now)).filter(other) {
-            let (member, lease_end) = (known.member.clone(), known.lease_end);
+        if let Some(lock) = Some(known).filter(|lock| lock.is_held(cx.now)).filter(other) {
+            let (member, lease_end) = (lock.member.clone(), lock.lease_end);
+            register.deposed.retain(|before| before.member != member);
             register.deposed.push(Deposed { member, lease_end, since: cx.now.mono });
-            deposed = Some(known.member.incarnation);
+            deposed = Some(lock.member.incarnation);
         }
     }
     MergedLock { register: Some(register), changed: true, answer, deposed }

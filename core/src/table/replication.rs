@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
+use crate::lock::MAX_LEASE;
 use crate::record::Record;
 use crate::stamp::Stamp;
 use crate::sync::Mutex;
@@ -44,6 +45,8 @@ pub(crate) struct Replication {
     minted: AtomicU64,
     /// The greatest fence that is known, of any key.
     newest_fence: AtomicU64,
+    /// This member has a term, in which it grants or will grant locks.
+    leading: AtomicBool,
     /// This member's clock is too far from everyone else's.
     refusing: AtomicBool,
     bell: Box<dyn Fn() + Send + Sync>,
@@ -87,15 +90,27 @@ impl Replication {
             overflows: AtomicU64::new(0),
             minted: AtomicU64::new(0),
             newest_fence: AtomicU64::new(0),
+            leading: AtomicBool::new(false),
             refusing: AtomicBool::new(false),
             bell,
             faults,
         }
     }
 
-    /// The greatest fence that is known, of any key: what is granted next is above it.
-    pub fn newest_fence(&self) -> u64 {
-        if self.faults.fences_by_clock { 0 } else { self.newest_fence.load(Ordering::SeqCst) }
+    /// The greatest fence that is known, of any key: what is granted next is above it. None that a clock far ahead has
+    /// drawn: it would spoil those of all keys.
+    pub fn newest_fence(&self, wall: u64) -> u64 {
+        let newest = self.newest_fence.load(Ordering::SeqCst);
+        let followed = newest <= wall.saturating_add(MAX_LEASE.as_nanos() as u64);
+        if followed && !self.faults.fences_by_clock { newest } else { 0 }
+    }
+
+    pub fn set_leading(&self, leading: bool) {
+        self.leading.store(leading, Ordering::SeqCst);
+    }
+
+    pub fn is_leading(&self) -> bool {
+        self.leading.load(Ordering::SeqCst)
     }
 
     pub fn note_fence(&self, fence: u64) {

@@ -185,7 +185,7 @@ impl State {
         if lower {
             // It does not know of the later term, and would go on granting in vain.
             let terms = (term, self.locks.promised);
-            let newest = cx.replication.newest_fence();
+            let newest = cx.replication.newest_fence(cx.now.wall);
             todo.member(from, cx.writer().term_answer(terms, newest, &Batch::default()));
         }
         if !known || lower {
@@ -275,6 +275,7 @@ impl State {
         self.locks.asks.retain(|_, ask| !is_complete(ask));
         let patience = cx.settings.patience();
         let ids: Vec<u64> = self.locks.asks.keys().copied().collect();
+        let coordinator = if ids.is_empty() { None } else { self.coordinator(cx) };
         for id in ids {
             let Some(ask) = self.locks.asks.get(&id) else { continue };
             if ask.stage != Stage::Here && now > ask.deadline.saturating_add(patience) {
@@ -290,7 +291,7 @@ impl State {
                 Stage::Sent(to) => Some(to),
                 Stage::Idle => None,
             };
-            if to != self.coordinator(cx) || now.saturating_sub(last) >= cx.settings.beat() {
+            if to != coordinator || now.saturating_sub(last) >= cx.settings.beat() {
                 self.pursue(cx, id, todo);
             }
         }

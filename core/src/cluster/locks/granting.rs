@@ -52,6 +52,7 @@ impl State {
     /// Another member wants a lock of this one.
     pub fn on_lock_ask(&mut self, cx: &Cx<'_>, from: u128, ask: LockAsk, todo: &mut Todo) {
         let (now, id) = (cx.now.mono, ask.id);
+        self.forget_if_over(cx, from, &ask);
         match self.locks.requests.get_mut(&(from, id)) {
             Some(request) => {
                 request.heard_at = now;
@@ -84,6 +85,21 @@ impl State {
         // The first time he may not have counted as live yet.
         if self.locks.open && self.coordinator(cx) == Some(cx.own()) {
             self.decide_for(cx, from, id, todo);
+        }
+    }
+
+    /// An answer that grants what somebody else has been granted since, or a higher fence has ended, is not to be repeated.
+    fn forget_if_over(&mut self, cx: &Cx<'_>, from: u128, ask: &LockAsk) {
+        let Some(request) = self.locks.requests.get_mut(&(from, ask.id)) else { return };
+        let Some(LockAnswer::Granted { fence, grantor, .. }) = request.answer else { return };
+        if ask.attempt <= request.ask.attempt {
+            // It was sent before the answer.
+            return;
+        }
+        let known = cx.table.known(&request.ask.key);
+        let lock = known.as_ref().and_then(|record| record.lock());
+        if lock.is_none_or(|lock| lock.grant() != (fence, grantor)) {
+            (request.answer, request.outcome) = (None, Arc::new(Outcome::new()));
         }
     }
 
