@@ -365,10 +365,12 @@ impl State {
                 peer.live = live;
                 changed = true;
                 if live {
+                    // Whatever it was granted meanwhile, and by whom: it has to answer anew. As long as it is gone,
+                    // what it held counts as held, and it is granted nothing.
+                    (peer.answered, peer.held) = (None, Vec::new());
                     peer.missed = true;
                 } else {
                     peer.lost_at_beat = peer.beat;
-                    (peer.answered, peer.held) = (None, Vec::new());
                     peer.differs_since = None;
                 }
             }
@@ -379,6 +381,7 @@ impl State {
             let freed = !live && (peer.left || is_deaf || silent >= patience);
             if freed != peer.freed {
                 peer.freed = freed;
+                (peer.answered, peer.held) = (None, Vec::new());
                 peer.member.set_until(if freed { 0 } else { u64::MAX });
                 let incarnation = peer.member.incarnation;
                 // At once: whoever is granted a lock next, it must not be one that counts again.
