@@ -58,7 +58,7 @@ impl State {
         }
     }
 
-    fn set_term(&mut self, cx: &Cx<'_>, term: Option<Term>) {
+    pub(super) fn set_term(&mut self, cx: &Cx<'_>, term: Option<Term>) {
         self.locks.term = term;
         cx.replication.set_leading(term.is_some());
     }

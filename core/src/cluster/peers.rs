@@ -339,6 +339,8 @@ impl State {
             return;
         }
         if now >= cx.table.member.until() {
+            // Others may have led meanwhile: a term of before is not taken up again.
+            self.set_term(cx, None);
             self.close_gate(cx, todo);
             self.lose_own_locks(cx, todo);
         }

@@ -20,6 +20,8 @@ pub(super) struct Request {
     /// In the table's queue; otherwise still to be looked at.
     pub(super) queued: bool,
     pub(super) answer: Option<LockAnswer>,
+    /// In which it was given.
+    pub(super) term: Term,
     /// When the asker last repeated it.
     pub(super) heard_at: u64,
 }
@@ -57,7 +59,7 @@ impl State {
             Some(request) => {
                 request.heard_at = now;
                 match (&request.answer, self.locks.term) {
-                    (Some(answer), Some(term)) => {
+                    (Some(answer), Some(term)) if term == request.term => {
                         todo.member(from, answer_to(cx, &request.ask, term, answer));
                     }
                     // A lease is counted from the last time it was asked for before it was granted.
@@ -76,6 +78,7 @@ impl State {
                     outcome: Arc::new(Outcome::new()),
                     queued: false,
                     answer: None,
+                    term: Term::default(),
                     heard_at: now,
                     ask,
                 };
@@ -88,17 +91,22 @@ impl State {
         }
     }
 
-    /// An answer that grants what somebody else has been granted since, or a higher fence has ended, is not to be repeated.
+    /// An answer of another term is not to be repeated, nor one that grants what somebody else has been granted since.
     fn forget_if_over(&mut self, cx: &Cx<'_>, from: u128, ask: &LockAsk) {
         let Some(request) = self.locks.requests.get_mut(&(from, ask.id)) else { return };
-        let Some(LockAnswer::Granted { fence, grantor, .. }) = request.answer else { return };
-        if ask.attempt <= request.ask.attempt {
+        if request.answer.is_none() || ask.attempt <= request.ask.attempt {
             // It was sent before the answer.
             return;
         }
         let known = cx.table.known(&request.ask.key);
         let lock = known.as_ref().and_then(|record| record.lock());
-        if lock.is_none_or(|lock| lock.grant() != (fence, grantor)) {
+        let is_over = match request.answer {
+            Some(LockAnswer::Granted { fence, grantor, .. }) => {
+                lock.is_none_or(|lock| lock.grant() != (fence, grantor))
+            }
+            _ => false,
+        };
+        if is_over || self.locks.term != Some(request.term) {
             (request.answer, request.outcome) = (None, Arc::new(Outcome::new()));
         }
     }
@@ -183,7 +191,7 @@ impl State {
             }
             _ => LockAnswer::Lost,
         };
-        request.queued = false;
+        (request.queued, request.term) = (false, term);
         todo.member(from, answer_to(cx, &request.ask, term, &answer));
         request.answer = Some(answer);
     }
