@@ -350,7 +350,12 @@ impl State {
                 0 if !round.all => (2 * peer.back_off).max(cx.settings.beat()),
                 _ => 0,
             };
-            peer.back_off = peer.back_off.min(4 * cx.settings.failure_timeout);
+            let longest = 4 * cx.settings.failure_timeout;
+            if peer.back_off >= longest {
+                // What differs lies where something changes all the time, and was left out for that.
+                peer.missed = true;
+            }
+            peer.back_off = peer.back_off.min(longest);
             peer.next_repair = now + cx.settings.beat() + peer.back_off;
             peer.differs_since = peer.differs_since.map(|_| now);
         }
