@@ -31,7 +31,7 @@ impl Cluster {
         if from == self.table.member.incarnation {
             return Ok(());
         }
-        self.hear_again(from);
+        let is_old = self.look_at_sender(header);
         // Records go into the table first: what is concluded from a message holds for what it brought.
         match body {
             Body::Heartbeat(beat) => {
@@ -40,7 +40,7 @@ impl Cluster {
             Body::Bye => self.with_state(|state, cx, todo| state.on_bye(cx, from, todo)),
             Body::Data { first, records } => {
                 let count = records.count as u64;
-                if self.is_too_old(header) {
+                if is_old {
                     self.with_state(|state, _, _| state.on_missed(from));
                     return Ok(());
                 }
@@ -51,7 +51,7 @@ impl Cluster {
                 state.on_snapshot_ask(cx, from, shard, attempt, todo);
             }),
             Body::SnapshotPart { shard, shards, attempt, part, last, entries, records } => {
-                if self.is_too_old(header) {
+                if is_old {
                     return Ok(());
                 }
                 let count = records.count;
@@ -74,7 +74,7 @@ impl Cluster {
                 state.on_repair_list(cx, (from, round), list, &buckets, todo);
             }),
             Body::RepairRecords { round, list, last, wants, records } => {
-                let news = self.apply_unless_old(header, records)?;
+                let news = self.apply_unless(is_old, records)?;
                 self.with_state(|state, cx, todo| {
                     state.on_repair_records(cx, (from, round), (list, last), &wants, news, todo);
                 });
@@ -91,12 +91,12 @@ impl Cluster {
                 });
             }
             Body::LockAsk { ask, records } => {
-                self.apply_unless_old(header, records)?;
+                self.apply_unless(is_old, records)?;
                 self.with_state(|state, cx, todo| state.on_lock_ask(cx, from, ask, todo));
             }
             Body::LockAnswer { id, attempt, term, answer, records } => {
                 // Whoever has the lock has what was put under the one before it.
-                self.apply_unless_old(header, records)?;
+                self.apply_unless(is_old, records)?;
                 self.with_state(|state, cx, todo| {
                     state.on_lock_answer(cx, from, id, (attempt, term), answer, todo);
                 });
@@ -108,31 +108,29 @@ impl Cluster {
         Ok(())
     }
 
-    /// Whoever was taken for gone and speaks may believe in the locks that it tells of.
-    fn hear_again(&self, from: u128) {
-        let is_freed = self.state.lock().peers.all.get(&from).is_some_and(|peer| peer.freed);
+    /// Whoever was taken for gone and speaks may believe in the locks that it tells of. Returns whether what it tells
+    /// may have been forgotten since: then it is to be asked for anew.
+    fn look_at_sender(&self, header: Header) -> bool {
+        let (is_freed, offset) = {
+            let state = self.state.lock();
+            let peer = state.peers.all.get(&header.from);
+            let offset = peer.and_then(|peer| peer.offset()).unwrap_or_default();
+            (peer.is_some_and(|peer| peer.freed), offset)
+        };
         if is_freed {
             self.with_state(|state, cx, todo| {
-                state.hear(cx, from);
+                state.hear(cx, header.from);
                 state.look_at_members(cx, todo);
             });
         }
-    }
-
-    /// What it tells may have been forgotten since: to be asked for anew.
-    fn is_too_old(&self, header: Header) -> bool {
-        let offset = {
-            let state = self.state.lock();
-            state.peers.all.get(&header.from).and_then(|peer| peer.offset()).unwrap_or_default()
-        };
         let own = self.table.clock.wall() as i64;
         let age = own.saturating_sub(header.wall as i64).saturating_add(offset);
         age > self.settings.max_message_age as i64
     }
 
-    /// As [`apply`](Cluster::apply); none of them is news if they have been on their way for too long.
-    fn apply_unless_old(&self, header: Header, records: Records<'_>) -> Read<u64> {
-        if self.is_too_old(header) { Ok(0) } else { self.apply(records) }
+    /// None of the records is news if they have been on their way for too long.
+    fn apply_unless(&self, is_old: bool, records: Records<'_>) -> Read<u64> {
+        if is_old { Ok(0) } else { self.apply(records) }
     }
 
     /// Takes the records over into the table. Returns how many were news.

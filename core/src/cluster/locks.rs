@@ -68,14 +68,15 @@ impl State {
         let own = cx.own();
         // Nobody grants what it would not believe in itself.
         self.look_at_contact(cx, todo);
-        let is_coordinator = self.coordinator(cx) == Some(own);
-        let leads_since = self.locks.leads_since.filter(|_| is_coordinator);
-        self.locks.leads_since = leads_since.or(is_coordinator.then_some(cx.now.mono));
-        if !is_coordinator || cx.now.mono >= cx.table.member.until() {
+        let leads = self.coordinator(cx) == Some(own);
+        let leads_since = leads.then(|| self.locks.leads_since.unwrap_or(cx.now.mono));
+        self.locks.leads_since = leads_since;
+        let is_awake = cx.now.mono < cx.table.member.until();
+        let Some(leads_since) = leads_since.filter(|_| is_awake) else {
             self.set_term(cx, None);
             self.close_gate(cx, todo);
             return;
-        }
+        };
         let overruled = self.locks.term.is_none_or(|term| term < self.locks.promised);
         if overruled && cx.now.mono < self.locks.opened_at + cx.settings.beat() {
             // Somebody else thinks the same of himself: who of us is right, the next heartbeats tell.
@@ -96,7 +97,6 @@ impl State {
         let awaited = |peer: &&super::peers::Peer| !peer.freed && peer.answered != Some(term);
         let awaited: Vec<u128> =
             self.peers.all.values().filter(awaited).map(|peer| peer.member.incarnation).collect();
-        let leads_since = self.locks.leads_since.unwrap_or(cx.now.mono);
         let is_answered = awaited.is_empty() && !self.awaits_unreached(cx, leads_since);
         if !awaited.is_empty() {
             let new = self.peers.all.values().any(|peer| peer.live && peer.answered.is_none());

@@ -25,6 +25,8 @@ pub(super) struct Round {
     /// How many groups differ, once that is known.
     expected: Option<u16>,
     lists: BTreeSet<u32>,
+    /// Buckets that differ were left out, since they have changed just now.
+    left_out: bool,
     own: HashMap<u64, Record>,
     moved: u64,
 }
@@ -85,6 +87,7 @@ impl State {
             groups: BTreeMap::new(),
             expected: None,
             lists: BTreeSet::new(),
+            left_out: false,
             own: HashMap::new(),
             moved: 0,
         });
@@ -181,16 +184,20 @@ impl State {
             return;
         }
         let mut differing = BTreeSet::new();
-        for (group, (sums, recent)) in &round.groups {
+        for (group, (sums, recent)) in std::mem::take(&mut round.groups) {
             for (n, sum) in sums.iter().enumerate() {
-                let bucket = usize::from(*group) * GROUPS + n;
+                let bucket = usize::from(group) * GROUPS + n;
+                if *sum == cx.replication.sum(bucket) {
+                    continue;
+                }
                 let is_new = recent[n / 8] & (1 << (n % 8)) != 0 || is_recent(cx, bucket);
-                if *sum != cx.replication.sum(bucket) && (round.all || !is_new) {
+                if is_new && !round.all {
+                    round.left_out = true;
+                } else {
                     differing.insert(bucket);
                 }
             }
         }
-        round.groups.clear();
         if differing.is_empty() {
             self.finish_round(cx, todo);
             return;
@@ -351,10 +358,9 @@ impl State {
                 _ => 0,
             };
             let longest = 4 * cx.settings.failure_timeout;
-            if peer.back_off >= longest {
-                // What differs lies where something changes all the time, and was left out for that.
-                peer.missed = true;
-            }
+            // What is left out again and again lies where something changes all the time.
+            peer.missed |=
+                round.left_out && peer.back_off >= longest && !cx.settings.faults.recent_left_out;
             peer.back_off = peer.back_off.min(longest);
             peer.next_repair = now + cx.settings.beat() + peer.back_off;
             peer.differs_since = peer.differs_since.map(|_| now);

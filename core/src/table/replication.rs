@@ -26,6 +26,8 @@ pub(crate) struct Faults {
     pub hearsay_ignored: bool,
     pub deposed_untold: bool,
     pub fences_by_clock: bool,
+    pub one_clock: bool,
+    pub recent_left_out: bool,
 }
 
 /// Each bucket holds the keys with one first half of the tag.

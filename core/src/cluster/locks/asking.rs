@@ -223,7 +223,9 @@ impl State {
             LockAnswer::Granted { fence, grantor, sequence, again } => {
                 let asked_at = sent.iter().find(|(number, _)| *number == attempt);
                 // The coordinator's clock may run faster.
-                let lease = request.grant.lease.map(|lease| lease - lease / CLOCK_RATES);
+                let margin =
+                    |lease| if cx.settings.faults.one_clock { 0 } else { lease / CLOCK_RATES };
+                let lease = request.grant.lease.map(|lease| lease - margin(lease));
                 let lease_end = match (lease, asked_at) {
                     (None, _) => NEVER,
                     (Some(lease), Some((_, at))) => at.saturating_add(lease).min(NEVER - 1),

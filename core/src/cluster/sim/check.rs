@@ -302,8 +302,7 @@ impl World {
         let component = self.sound_component(at, handover).unwrap_or_default();
         let mut double = None;
         for other in self.running().into_iter().filter(|other| *other != at) {
-            let is_meshed = component.contains(&at) && component.contains(&other);
-            if !is_meshed && !self.in_touch(at, other, handover) {
+            if !self.in_touch(at, other, handover) {
                 continue;
             }
             let Some(theirs) = self.present(other, key) else { continue };
@@ -326,6 +325,7 @@ impl World {
                 }
                 _ => false,
             };
+            let is_meshed = component.contains(&at) && component.contains(&other);
             if is_meshed && granted_by_other && is_strict(key) && over(&own, &theirs) {
                 return Err(format!(
                     "Belief: m{at} still believes in {:?}, which its grantor m{other} takes as over: {:?}",
@@ -381,19 +381,12 @@ impl World {
             }
             next += 1;
         }
-        let long = |since: u64| self.now >= since.saturating_add(time);
-        component.retain(|at| long(self.machines[*at].started_at));
-        for (index, a) in component.iter().enumerate() {
-            if !self.is_sound(*a, time) {
-                return None;
-            }
-            for b in &component[index + 1..] {
-                if !self.net.peek(*a, *b).healthy.is_some_and(long) {
-                    return None;
-                }
-            }
-        }
-        Some(component)
+        component.retain(|at| self.now >= self.machines[*at].started_at.saturating_add(time));
+        let meshed = component.iter().enumerate().all(|(index, a)| {
+            self.is_sound(*a, time)
+                && component[index + 1..].iter().all(|b| self.in_touch(*a, *b, time))
+        });
+        meshed.then_some(component)
     }
 }
 

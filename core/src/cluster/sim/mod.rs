@@ -18,7 +18,9 @@ mod net;
 mod ops;
 mod quiet;
 mod random;
+mod rare;
 mod scenario;
+mod scripts;
 mod tests;
 mod world;
 
