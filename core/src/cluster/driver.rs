@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use super::bytes::Garbage;
 use super::link::{Dial, Inbound, Lane, Link};
 use super::settings::Settings;
 use super::zenoh::{Engine, EngineConfig};
@@ -179,7 +180,11 @@ fn take_in(cluster: &Weak<Cluster>, inbox: &Inbox, signal: &Signal, tick: Durati
         };
         for arrived in arrived {
             match arrived {
-                Arrived::Message(bytes) => cluster.receive(&bytes),
+                Arrived::Message(bytes) => {
+                    if let Err(Garbage(why)) = cluster.receive(&bytes) {
+                        inbox.note(&format!("a message that is not in order was dropped: {why}"));
+                    }
+                }
                 Arrived::LinkUp(incarnation) => cluster.link_up(incarnation),
                 Arrived::LinkDown(incarnation) => cluster.link_down(incarnation),
             }
@@ -214,6 +219,8 @@ fn tick_if_due(cluster: &Cluster, ticked_at: &mut u64, tick: Duration) {
 struct Outgoing {
     queue: Mutex<VecDeque<(Option<u128>, Vec<u8>)>>,
     urgent: Mutex<VecDeque<(Option<u128>, Vec<u8>)>>,
+    /// Whoever takes a message has handed it over before the next one is taken.
+    sending: Mutex<()>,
     signal: Arc<Signal>,
     engine: OnceLock<Arc<Engine>>,
 }
@@ -230,6 +237,7 @@ impl Outgoing {
 
     /// Sends one message, an urgent one if there is any. False: there is none.
     fn send_one(&self) -> bool {
+        let _in_order = self.sending.lock();
         let next = |queue: &Mutex<VecDeque<(Option<u128>, Vec<u8>)>>| queue.lock().pop_front();
         let urgent = next(&self.urgent).map(|message| (Lane::Control, message));
         let message = urgent.or_else(|| next(&self.queue).map(|message| (Lane::Bulk, message)));
@@ -266,7 +274,12 @@ impl Link for Outgoing {
         let started = crate::clock::Clock::System.mono();
         let in_time = || crate::clock::Clock::System.mono() - started < nanos(LEAVE);
         while in_time() && self.send_one() {}
+        let last = self.queue.lock().pop_back();
         if let Some(engine) = self.engine.get() {
+            // The good-bye, where there was no time for all that comes before it.
+            if let Some((None, bytes)) = last {
+                engine.broadcast(Lane::Bulk, bytes);
+            }
             engine.close();
         }
     }

@@ -42,9 +42,9 @@ pub fn messages(mut bytes: &[u8]) {
         message.extend_from_slice(&from.to_le_bytes());
         message.extend_from_slice(&WALL.to_le_bytes());
         message.extend_from_slice(body);
-        cluster.receive(&message);
+        let _ = cluster.receive(&message);
         // And as it is, without a head that is right.
-        cluster.receive(body);
+        let _ = cluster.receive(body);
         mono += 20_000_000;
         clock.set_mono(mono);
         cluster.tick();

@@ -18,12 +18,13 @@ use crate::table::Untold;
 const TELL_AFTER: usize = 256;
 
 impl Cluster {
-    /// One message of another member. Whatever the bytes, they do no harm.
-    pub fn receive(&self, bytes: &[u8]) {
+    /// One message of another member. Whatever the bytes, they do no harm; what is wrong with them is counted.
+    pub fn receive(&self, bytes: &[u8]) -> Read<()> {
         let handled = wire::read(bytes).and_then(|(header, body)| self.handle(header, body));
         if handled.is_err() {
             self.refused();
         }
+        handled
     }
 
     fn handle(&self, header: Header, body: Body<'_>) -> Read<()> {

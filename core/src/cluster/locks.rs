@@ -12,6 +12,7 @@ pub(crate) use self::granting::Decided;
 use self::granting::Request;
 use super::messages::Term;
 use super::records::Batch;
+use super::repair::NO_ROUND;
 use super::state::{Cx, State, Todo};
 use crate::lock::{LockRegister, LockState};
 use crate::record::Record;
@@ -145,7 +146,7 @@ impl State {
             }
             if news.len() > 0 && !cx.settings.faults.deposed_untold {
                 peer.answered = None;
-                todo.member(*member, cx.writer().repair_records(0, None, true, &[], &news));
+                todo.member(*member, cx.writer().repair_records(NO_ROUND, None, true, &[], &news));
                 todo.member(*member, cx.writer().term_open(term));
                 deposed = true;
             }

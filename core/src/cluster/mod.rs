@@ -1,7 +1,7 @@
 //! Members of one cluster: what this one tells the others and makes of what they tell.
 //!
 //! Everything but the engine is logic that is given the time and the messages, so that a simulation can
-//! drive whole clusters of it. `zenoh` is the only file that names the engine, `driver` the only one with threads.
+//! drive whole clusters of it. `zenoh` is the only file that names the engine, `driver` has the threads.
 
 #[cfg(feature = "cluster")]
 mod address;
@@ -404,7 +404,9 @@ impl Cluster {
         self.with_state(|state, cx, todo| {
             if !std::mem::replace(&mut state.left, true) {
                 state.drop_asks(todo);
-                todo.everyone(cx.writer().bye());
+                // Behind all that was put: whoever has a lock next has seen that.
+                let lane = if cx.settings.faults.bye_first { Lane::Control } else { Lane::Bulk };
+                todo.messages.push((None, lane, cx.writer().bye()));
             }
         });
         self.tell_synced(&Err(crate::table::shard::stopped()));

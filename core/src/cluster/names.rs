@@ -1,6 +1,7 @@
 //! Everyone of whom there is a trace in the table or in the cluster, each once.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::member::Member;
@@ -10,11 +11,17 @@ use crate::sync::atomic::{AtomicBool, Ordering};
 #[derive(Default)]
 pub(crate) struct Names(Mutex<Known>);
 
+struct Name {
+    /// Whether a live member has it.
+    is_there: Arc<AtomicBool>,
+    /// Whether another member may have had it before, whose entries then have had an heir.
+    had: bool,
+}
+
 #[derive(Default)]
 struct Known {
     members: HashMap<u128, Arc<Member>>,
-    /// Of each name, whether a live member has it.
-    named: HashMap<Box<str>, Arc<AtomicBool>>,
+    named: HashMap<Box<str>, Name>,
     /// Those that have become known since they were last asked for.
     fresh: Vec<Arc<Member>>,
 }
@@ -23,7 +30,8 @@ impl Names {
     /// With this member, which is always there.
     pub fn new(own: &Arc<Member>) -> Names {
         let mut known = Known::default();
-        known.named.insert(own.name.clone(), own.named().clone());
+        let name = Name { is_there: own.named().clone(), had: true };
+        known.named.insert(own.name.clone(), name);
         known.members.insert(own.incarnation, own.clone());
         Names(Mutex::new(known))
     }
@@ -33,7 +41,15 @@ impl Names {
         if let Some(member) = known.members.get(&incarnation) {
             return member.clone();
         }
-        let named = known.named.entry(name.into()).or_default().clone();
+        let named = match known.named.entry(name.into()) {
+            Entry::Occupied(mut known) => {
+                known.get_mut().had = true;
+                known.get().is_there.clone()
+            }
+            Entry::Vacant(free) => {
+                free.insert(Name { is_there: Arc::default(), had: false }).is_there.clone()
+            }
+        };
         let member = Arc::new(Member::new(name, incarnation, named));
         known.members.insert(incarnation, member.clone());
         known.fresh.push(member.clone());
@@ -45,10 +61,20 @@ impl Names {
         std::mem::take(&mut self.0.lock().fresh)
     }
 
-    /// Sets whether a live member has this name; true if that is new.
+    /// Sets whether a live member has this name; true if entries have passed by that.
     pub fn set_named(&self, name: &str, is_there: bool) -> bool {
+        let mut known = self.0.lock();
+        let Some(named) = known.named.get_mut(name) else { return false };
+        let is_news = named.is_there.swap(is_there, Ordering::SeqCst) != is_there;
+        is_news && std::mem::replace(&mut named.had, true)
+    }
+
+    /// The names that no live member has.
+    pub fn absent(&self) -> Vec<Box<str>> {
         let known = self.0.lock();
-        let named = known.named.get(name);
-        named.is_some_and(|named| named.swap(is_there, Ordering::SeqCst) != is_there)
+        let absent = known.named.iter().filter(|(_, name)| !name.is_there.load(Ordering::SeqCst));
+        let mut absent: Vec<Box<str>> = absent.map(|(name, _)| name.clone()).collect();
+        absent.sort_unstable();
+        absent
     }
 }

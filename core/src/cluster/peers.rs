@@ -441,14 +441,22 @@ impl State {
         let there: BTreeSet<&str> =
             self.peers.live().map(|peer| &*peer.member.name).chain([&*own.name]).collect();
         let heir: Arc<str> = Arc::from(there.first().copied().unwrap_or(&own.name));
-        cx.table.set_heir(Some(heir.clone()));
+        let passes = cx.table.set_heir(heir.clone());
         let names: BTreeSet<&str> =
             self.peers.all.values().map(|peer| &*peer.member.name).collect();
+        let mut told = BTreeSet::new();
         for name in names {
             let is_there = there.contains(name);
             if cx.names.set_named(name, is_there) {
                 let owner = if is_there { name } else { &*heir };
                 todo.events.push(Event::owner_passed(name, owner));
+                told.insert(name);
+            }
+        }
+        // Whoever joins has nothing before that could pass.
+        for name in cx.names.absent().iter().filter(|_| passes && self.sync.is_synced()) {
+            if !told.contains(&**name) {
+                todo.events.push(Event::owner_passed(name, &heir));
             }
         }
     }
@@ -560,7 +568,7 @@ impl State {
         }
         for peer in self.peers.all.values_mut().filter(|peer| !peer.live && !peer.left) {
             let silent = peer.silent(now);
-            if now.saturating_sub(peer.dialled_at) >= timeout.max(silent / 8) {
+            if now.saturating_sub(peer.dialled_at) >= (silent / 8).clamp(timeout, 4 * timeout) {
                 peer.dialled_at = now;
                 todo.dials.push(Dial {
                     member: peer.member.incarnation,

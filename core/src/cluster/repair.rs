@@ -14,6 +14,9 @@ use crate::table::replication::{BUCKETS, bucket_of, key_hash, record_hash};
 /// How many items of buckets are listed in one message.
 const LIST_ITEMS: usize = 32 * 1024;
 
+/// Of records that belong to no comparison.
+pub(super) const NO_ROUND: u64 = 0;
+
 /// A comparison with one other member, which this one has begun.
 pub(super) struct Round {
     id: u64,
@@ -280,8 +283,9 @@ impl State {
         news: u64,
         todo: &mut Todo,
     ) {
-        if news > 0 && list.is_none() {
-            self.sync.repairs += 1;
+        if news > 0 && list.is_none() && id != NO_ROUND {
+            let counted = self.sync.repaired.replace((from, id));
+            self.sync.repairs += u64::from(counted != Some((from, id)));
         }
         let Some(list) = list else { return };
         let Some(round) = self.round(from, id) else { return };

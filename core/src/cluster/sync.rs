@@ -19,6 +19,8 @@ pub(crate) struct Sync {
     join: Join,
     pub(super) round: Option<Round>,
     pub repairs: u64,
+    /// The comparison of another member that was counted last.
+    pub repaired: Option<(u128, u64)>,
 }
 
 /// The first sync.

@@ -256,8 +256,10 @@ impl Table {
         })
     }
 
-    pub fn set_heir(&self, heir: Option<Arc<str>>) {
-        *self.heir.write() = heir;
+    /// Whose the entries of those are who are gone. True: they were somebody else's.
+    pub fn set_heir(&self, heir: Arc<str>) -> bool {
+        let before = self.heir.write().replace(heir.clone());
+        before.is_some_and(|before| before != heir)
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) struct Faults {
     pub fences_by_clock: bool,
     pub one_clock: bool,
     pub recent_left_out: bool,
+    pub bye_first: bool,
 }
 
 /// Each bucket holds the keys with one first half of the tag.

@@ -22,6 +22,7 @@ mod rare;
 mod scenario;
 mod scripts;
 mod tests;
+mod told;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -34,6 +34,8 @@ impl World {
         if !last {
             return Ok(());
         }
+        // Copies of messages that come very late are rightly answered: their time ends first.
+        self.net.manners.stale = 0;
         // Graves that are forgotten here earlier than there are asked for once, but not for ever.
         let settings = &self.plan.settings;
         let forgotten = 2 * settings.forget_after + settings.clock_bound + 2 * timeout;

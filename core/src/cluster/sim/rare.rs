@@ -54,12 +54,6 @@ fn a_difference_beside_changes(world: &mut World) -> Step {
 }
 
 impl World {
-    fn has(&self, at: usize, key: &str, value: i64) -> bool {
-        let member = self.machines[at].member.as_ref();
-        let entry = member.and_then(|member| member.registry.get(key).ok()?);
-        entry.is_some_and(|entry| entry.value_as::<i64>().is_ok_and(|found| found == value))
-    }
-
     /// What is put is neither sent nor missed.
     fn loses_what_it_puts(&mut self, at: usize, key: &str, value: i64) -> Step {
         self.machines[at].set_clock(self.now);

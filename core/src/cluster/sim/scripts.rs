@@ -85,4 +85,10 @@ impl World {
         let all = member.map(|member| member.cluster.members()).unwrap_or_default();
         all.len() == self.running().len() && all.iter().all(|m| m.state == MemberState::Live)
     }
+
+    pub(super) fn has(&self, at: usize, key: &str, value: i64) -> bool {
+        let member = self.machines[at].member.as_ref();
+        let entry = member.and_then(|member| member.registry.get(key).ok()?);
+        entry.is_some_and(|entry| entry.value_as::<i64>().is_ok_and(|found| found == value))
+    }
 }

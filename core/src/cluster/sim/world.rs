@@ -283,7 +283,7 @@ impl World {
         match what {
             Inbox::Message { peer, bytes, .. } => {
                 self.history.message(now, at, peer, "from", &bytes);
-                member.cluster.receive(&bytes);
+                let _ = member.cluster.receive(&bytes);
             }
             Inbox::LinkUp(peer) => {
                 self.history.note(now, Some(at), format!("link up to {peer:032x}"));
