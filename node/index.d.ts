@@ -138,7 +138,10 @@ export class Entry<T = Value> {
   readonly value: T
   /** The type of the value; it tells 1 and 1.0 apart. */
   readonly type: ValueType
-  /** The owner: the node whose put created this value. */
+  /**
+   * The owner: the node whose put created this value; in a cluster, while no member of that name is live, the live
+   * member whose name comes first.
+   */
   readonly node: string
   /** When the value was put, in ms since the Unix epoch, with a fraction. */
   readonly time: number
@@ -485,7 +488,8 @@ export interface OptionsInForce {
   tls: TlsOptions | null
 }
 
-/** How a member of a cluster is: there but not synced yet, there, silent for the failure timeout, or gone. */
+/** How a member of a cluster is: there but not synced yet; there; silent for the failure timeout, without a
+ * link, or not hearing this one; or gone in good order. */
 export type MemberState = 'joining' | 'live' | 'down' | 'left'
 
 /** One member of a cluster, from {@link Registry.members}. A plain object, frozen. */
@@ -528,25 +532,25 @@ export interface Stats {
   workerRestarts: number
   /** False after too many restarts within a minute; reads and writes go on. */
   healthy: boolean
-  /** Live members of the cluster, this one included; without a cluster 1. */
+  /** Members of the cluster in touch, joining or live, this one included; without a cluster 1. */
   members: number
-  /** Records sent to other members. */
+  /** Records sent to all other members; those that found the outbox full count, too. */
   replicatedOut: number
   /** Records of other members applied here. */
   replicatedIn: number
   /** Records waiting to be sent. */
   outbox: number
-  /** How often the outbox was full, so that the rest goes by repair. */
+  /** Records that found the outbox full, so that the others fetch them by comparing. */
   outboxOverflows: number
-  /** Rounds of repair that moved something. */
+  /** Comparisons with other members that moved something. */
   repairs: number
-  /** Deleted and expired entries that are kept in mind until all members know. */
+  /** Deleted and expired entries, and locks without a value, that are kept in mind until all members know. */
   tombstones: number
   /** Records from beyond the bound of the clock, kept until they are due. */
   parked: number
   /** Messages, links and connections turned away: garbage, another cluster, another version, wrong certificates. */
   refused: number
-  /** Entries received in the first sync. */
+  /** Records (entries and tombstones) received in the first sync. */
   syncEntries: number
   /** Entries that the first sync has in all. */
   syncTotal: number
@@ -790,6 +794,9 @@ export class Registry implements AsyncDisposable {
    * Locks a present key and gives the entry; null if it is absent. With `put` it stores the value and locks in one
    * step. With `wait` it waits in the queue for the lock, and the process stays alive as long.
    *
+   * In a cluster another member is asked, also without a wait: that takes a round trip, and up to two failure timeouts
+   * longer than the wait if nobody answers, which is then `cluster`.
+   *
    * Rejects with `invalid_value`, `invalid_argument`, `stale_fence`, `locked`, `conflict`, `limit`, or the signal's reason.
    */
   lock<T = Value>(key: Key, options: LockPutOptions & { put: Exclude<Storable, undefined> }): Promise<Entry<T>>
@@ -818,7 +825,8 @@ export class Registry implements AsyncDisposable {
 
   /**
    * Stops the registry for all threads; once more is fine. Waiting calls and all later ones get `stopped`. A member of a
-   * cluster takes its leave of the others first, which may take a second.
+   * cluster sends first what is still to be sent and says good-bye, which may take some seconds if the others do not
+   * take it.
    */
   stop(): Promise<void>
 

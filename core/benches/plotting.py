@@ -14,5 +14,7 @@ def pyplot():
 
 def save(figure, out: pathlib.Path, name: str) -> None:
     for ending in ("svg", "png"):
-        figure.savefig(out / f"{name}.{ending}")
+        # Without the time of day, so that the same figures make the same file.
+        metadata = {"Date": None} if ending == "svg" else None
+        figure.savefig(out / f"{name}.{ending}", metadata=metadata)
     pyplot().close(figure)

@@ -25,7 +25,8 @@
 //! hands out an [`Entry`]; errors have a stable [`ErrorKind`]. The same operations with the same names
 //! exist in C, Python and Node.js.
 //!
-//! Cargo features: `async` (futures and streams, for any runtime) and `config` (options from TOML).
+//! Cargo features: `async` (futures and streams, for any runtime), `config` (options from TOML) and `cluster` (members in
+//! other processes).
 
 #![deny(unsafe_code)]
 // What only a cluster needs lies beside what everyone does; the build with all features shows what is dead.

@@ -12,7 +12,7 @@ pub enum MemberState {
     Joining,
     /// It is there and synced.
     Live,
-    /// Nothing was heard of it for the failure timeout.
+    /// Nothing was heard of it for the failure timeout, its link has closed, or it does not hear this one.
     Down,
     /// It has said that it goes.
     Left,

@@ -28,27 +28,27 @@ pub struct Stats {
     pub worker_restarts: u64,
     /// False after too many restarts within a minute; reads and writes go on, expiry may be late.
     pub healthy: bool,
-    /// Live members, this one included; alone 1.
+    /// Members in touch, joining or live, this one included; alone 1.
     pub members: u64,
-    /// Records sent to other members.
+    /// Records sent to all other members; those that found the outbox full count, too.
     pub replicated_out: u64,
     /// Records of other members applied here.
     pub replicated_in: u64,
     /// Records waiting to be sent.
     pub outbox: u64,
-    /// How often the outbox was full, so that the rest goes by repair.
+    /// Records that found the outbox full, so that the others fetch them by comparing.
     pub outbox_overflows: u64,
-    /// Rounds of repair that moved something.
+    /// Comparisons with other members that moved something.
     pub repairs: u64,
-    /// Deleted and expired entries that are kept in mind until all members know.
+    /// Deleted and expired entries, and locks without a value, that are kept in mind until all members know.
     pub tombstones: u64,
     /// Records from beyond the bound of the clock, kept until they are due.
     pub parked: u64,
     /// Messages, links and connections turned away: garbage, another cluster, another version, wrong certificates.
     pub refused: u64,
-    /// Entries received in the first sync.
+    /// Records (entries and tombstones) received in the first sync.
     pub sync_entries: u64,
-    /// Entries that the first sync has in all.
+    /// Records that the first sync has in all.
     pub sync_total: u64,
     /// How far this clock is from the lower median of the live members', in milliseconds.
     pub clock_offset_ms: i64,

@@ -297,7 +297,7 @@ enum minikv_member_state
      */
     MINIKV_MEMBER_LIVE = 2,
     /**
-     * Nothing was heard of it for the failure timeout, or its link has closed.
+     * Nothing was heard of it for the failure timeout, its link has closed, or it does not hear this one.
      */
     MINIKV_MEMBER_DOWN = 3,
     /**
@@ -547,7 +547,7 @@ typedef struct {
      */
     uint64_t healthy;
     /**
-     * Live members of the cluster, this one included; a registry by itself has 1, and 0 in all that follows.
+     * Members of the cluster in touch, joining or live, this one included; a registry by itself has 1, and 0 in all that follows.
      */
     uint64_t members;
     /**
@@ -981,7 +981,8 @@ bool minikv_entry_as_text(const minikv_entry *entry, minikv_bytes *value);
 bool minikv_entry_as_bytes(const minikv_entry *entry, minikv_bytes *value);
 
 /**
- * The owner: the name of the node whose put created this value.
+ * The owner: the name of the node whose put created this value; in a cluster, while no member of that name is live, the
+ * live member whose name comes first.
  */
 minikv_bytes minikv_entry_node(const minikv_entry *entry);
 
@@ -1977,7 +1978,7 @@ minikv_code minikv_registry_keep_running(const minikv_registry *registry);
 /**
  * Stops the registry for all handles; once more is fine. Waiting calls and all later ones get MINIKV_STOPPED.
  *
- * A member of a cluster sends first what is still to be sent and says good-bye, which may take a second or two if the
+ * A member of a cluster sends first what is still to be sent and says good-bye, which may take some seconds if the
  * others do not answer. So it may when the last handle is freed.
  */
 minikv_code minikv_registry_stop(const minikv_registry *registry);

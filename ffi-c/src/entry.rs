@@ -158,7 +158,8 @@ pub unsafe extern "C" fn minikv_entry_as_bytes(
     })
 }
 
-/// The owner: the name of the node whose put created this value.
+/// The owner: the name of the node whose put created this value; in a cluster, while no member of that name is live, the
+/// live member whose name comes first.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn minikv_entry_node(entry: *const minikv_entry) -> minikv_bytes {
     ask!(entry, minikv_bytes::NONE, |entry: &minikv_entry| {

@@ -19,7 +19,7 @@ pub enum minikv_member_state {
     MINIKV_MEMBER_JOINING = 1,
     /// It is there and synced.
     MINIKV_MEMBER_LIVE = 2,
-    /// Nothing was heard of it for the failure timeout, or its link has closed.
+    /// Nothing was heard of it for the failure timeout, its link has closed, or it does not hear this one.
     MINIKV_MEMBER_DOWN = 3,
     /// It has said that it goes.
     MINIKV_MEMBER_LEFT = 4,

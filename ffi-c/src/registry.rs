@@ -45,7 +45,7 @@ pub struct minikv_stats {
     pub worker_restarts: u64,
     /// 1; 0 after too many restarts within a minute: reads and writes go on, expiry may be late.
     pub healthy: u64,
-    /// Live members of the cluster, this one included; a registry by itself has 1, and 0 in all that follows.
+    /// Members of the cluster in touch, joining or live, this one included; a registry by itself has 1, and 0 in all that follows.
     pub members: u64,
     /// Changes sent to other members since the start.
     pub replicated_out: u64,
@@ -197,7 +197,7 @@ pub unsafe extern "C" fn minikv_registry_keep_running(
 
 /// Stops the registry for all handles; once more is fine. Waiting calls and all later ones get MINIKV_STOPPED.
 ///
-/// A member of a cluster sends first what is still to be sent and says good-bye, which may take a second or two if the
+/// A member of a cluster sends first what is still to be sent and says good-bye, which may take some seconds if the
 /// others do not answer. So it may when the last handle is freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn minikv_registry_stop(registry: *const minikv_registry) -> minikv_code {

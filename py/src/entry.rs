@@ -126,7 +126,8 @@ impl PyEntry {
         Ok(name.clone())
     }
 
-    /// The owner: the node whose put created this value.
+    /// The owner: the node whose put created this value; in a cluster, while no member of that name is live,
+    /// the live member whose name comes first.
     #[getter]
     fn node(&self) -> &str {
         either!(self, entry => entry.node(), restored => &restored.node)

@@ -21,8 +21,11 @@ impl PyRegistry {
     /// registry's lock_lease. put: stores this value in the same step, also under an absent key; ttl,
     /// persist, keep_ttl and if_absent are then as for put().
     ///
+    /// In a cluster another member is asked, also without a wait: that takes a round trip, and up to two
+    /// failure timeouts longer than the wait if nobody answers, which then raises Cluster.
+    ///
     /// Raises InvalidKey, InvalidValue, InvalidArgument, StaleFence, Locked (LockTimeout after a wait),
-    /// Conflict.
+    /// Conflict; in a cluster Cluster.
     #[pyo3(signature = (key, *, owner=None, wait=None, lease=None, put=Given::Missing, ttl=None,
         persist=None, keep_ttl=None, if_absent=None, fence=None, if_version=None))]
     pub fn lock(

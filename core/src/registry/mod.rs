@@ -335,7 +335,10 @@ impl Registry {
 
     /// Locks a present key; `None` if it is absent. With a wait, blocks this thread in the queue for the lock.
     ///
-    /// Errors: `invalid_key`, `invalid_argument`, `stale_fence`, `locked`, `conflict`.
+    /// In a cluster another member is asked, also without a wait: that takes a round trip, and up to two failure timeouts
+    /// longer than the wait if nobody answers, which is then `cluster`.
+    ///
+    /// Errors: `invalid_key`, `invalid_argument`, `stale_fence`, `locked`, `conflict`; in a cluster `cluster`.
     pub fn lock_with(&self, key: impl AsRef<[u8]>, options: LockOptions) -> Result<Option<Entry>> {
         self.lock_start(key, options)?.block()
     }

@@ -40,7 +40,14 @@ class Options(TypedDict):
 
 
 class Stats(TypedDict):
-    """What a registry holds and does, and has done since its start."""
+    """What a registry holds and does, and has done since its start.
+
+    From ``members`` on it is of interest in a cluster only: those in touch, this one included; records sent to all
+    others, and theirs applied here; those that wait to be sent, and those that found no room for that; comparisons
+    that moved something; deleted and expired entries that are kept in mind; records from too far in the future;
+    messages and connections turned away; records of the first sync, those that came and all; and how far this clock
+    is from the others', in milliseconds.
+    """
 
     entries: int
     bytes: int
