@@ -81,6 +81,9 @@ impl Deposed {
     }
 }
 
+/// Clocks are steered by up to half a thousandth each: by so much of a lease a holder counts less, and others more.
+pub(crate) const CLOCK_RATES: u64 = 1000;
+
 impl LockRegister {
     pub fn is_held(&self, now: Now) -> bool {
         self.state == LockState::Held && now.mono < self.lease_end.min(self.member.until())

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::messages::{Heartbeat, Leader};
 use super::state::{Cx, State};
+use super::wire::MAX_MEMBERS;
 
 /// What is told of one member.
 pub(crate) struct Told {
@@ -17,6 +18,9 @@ pub(crate) struct Told {
     /// Its name, if it is one that may lead.
     name: Option<Box<str>>,
 }
+
+/// Of so many others word is remembered; no cluster has as many members.
+const MOST: usize = 4 * MAX_MEMBERS;
 
 #[derive(Default)]
 pub(crate) struct Hearsay(BTreeMap<u128, Told>);
@@ -61,6 +65,9 @@ impl State {
         // Remembered for long: what others repeat of one who is gone must not seem to be news.
         self.hearsay.0.retain(|_, told| now.saturating_sub(told.heard_at) <= remember);
         for (member, number) in beat.heard.iter().filter(|(member, _)| *member != own) {
+            if self.hearsay.0.len() >= MOST && !self.hearsay.0.contains_key(member) {
+                continue;
+            }
             self.hearsay.learn(cx, *member, *number);
         }
         if let Some(leader) = beat.leader.as_ref().filter(|leader| leader.member != own) {
@@ -90,8 +97,9 @@ impl State {
     fn first<'a>(&'a self, cx: &'a Cx<'_>) -> Option<(&'a str, u128, u64, bool)> {
         let own = &*cx.table.member;
         let own = (&*own.name, own.incarnation, self.peers.beat, true);
-        let own = Some(own).filter(|_| self.sync.is_synced());
-        let others = self.peers.live().filter(|peer| peer.synced);
+        let may_lead = self.sync.is_synced() && !cx.replication.is_refusing();
+        let own = Some(own).filter(|_| may_lead);
+        let others = self.peers.all.values().filter(|peer| peer.may_lead());
         let others =
             others.map(|peer| (&*peer.member.name, peer.member.incarnation, peer.beat, true));
         let told = self.unreached(cx, cx.settings.failure_timeout);

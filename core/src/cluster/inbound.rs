@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::Cluster;
-use super::bytes::Read;
+use super::bytes::{Garbage, Read};
 use super::locks::Held;
-use super::messages::{Body, Header};
+use super::messages::{Body, Header, Term};
 use super::records::Records;
 use super::sync::Part;
 use super::wire;
@@ -13,6 +13,9 @@ use crate::lock::NEVER;
 use crate::member::Member;
 use crate::sync::atomic::Ordering;
 use crate::table::Untold;
+
+/// No clock that is merely wrong is so far ahead: a year.
+const FAR: u64 = 365 * 24 * 3600 * 1_000_000_000;
 
 /// Watchers are woken once for so many records: each wake costs as much as a few of them.
 const TELL_AFTER: usize = 256;
@@ -81,10 +84,12 @@ impl Cluster {
                 });
             }
             Body::TermOpen { term } => {
+                self.check_term(term)?;
                 self.with_state(|state, cx, todo| state.on_term_open(cx, from, term, todo));
             }
             Body::TermAnswer { term, promised, newest, records } => {
-                self.replication.note_fence(newest);
+                self.check_term(promised)?;
+                self.replication.note_fence(newest, self.table.clock.wall());
                 let held = self.locks_in(records.clone())?;
                 self.apply(records)?;
                 self.with_state(|state, cx, todo| {
@@ -129,6 +134,12 @@ impl Cluster {
         age > self.settings.max_message_age as i64
     }
 
+    /// Nobody could go beyond a term of the far future, once it was promised.
+    fn check_term(&self, term: Term) -> Read<()> {
+        let is_far = term.clock > self.table.clock.wall().saturating_add(FAR);
+        if is_far { Err(Garbage("a term is far in the future")) } else { Ok(()) }
+    }
+
     /// None of the records is news if they have been on their way for too long.
     fn apply_unless(&self, is_old: bool, records: Records<'_>) -> Read<u64> {
         if is_old { Ok(0) } else { self.apply(records) }
@@ -163,8 +174,9 @@ impl Cluster {
                 self.parked.park(time.unwrap_or(NEVER), delta);
                 continue;
             }
-            let names_us = delta.lock.as_ref().is_some_and(|l| l.member.incarnation == own);
-            let asking = names_us && self.state.lock().is_asking(delta.key);
+            let ours = delta.lock.as_ref().filter(|lock| lock.member.incarnation == own);
+            let asking = ours
+                .is_some_and(|lock| self.state.lock().is_asking(delta.key, lock.owner.as_deref()));
             *news += u64::from(self.table.merge(&delta, asking, untold));
             if number % TELL_AFTER == 0 {
                 self.table.tell(untold);

@@ -4,7 +4,7 @@
 mod asking;
 mod granting;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 pub(crate) use self::asking::Ask;
 use self::asking::{Stage, conclude};
@@ -47,8 +47,36 @@ pub(crate) struct Locks {
     /// Since when this member has been the coordinator, in its own eyes.
     leads_since: Option<u64>,
     highest_clock: u64,
-    /// The last asks whose grants were taken.
-    taken: BTreeSet<u64>,
+    taken: Taken,
+}
+
+/// How many asks are remembered at least whose grants were taken.
+const TAKEN: usize = 4096;
+
+/// Asks whose grants were taken: an answer may come twice.
+#[derive(Default)]
+struct Taken {
+    /// Fence and grantor.
+    grants: HashMap<u64, (u64, u128)>,
+    /// When each was taken.
+    order: VecDeque<(u64, u64)>,
+}
+
+impl Taken {
+    /// `age`: how long messages may be on their way.
+    fn insert(&mut self, id: u64, grant: (u64, u128), now: u64, age: u64) {
+        self.grants.insert(id, grant);
+        self.order.push_back((id, now));
+        let is_over = |(_, at): &(u64, u64)| now.saturating_sub(*at) > age;
+        while self.order.len() > TAKEN && self.order.front().is_some_and(is_over) {
+            let over = self.order.pop_front();
+            over.map(|(id, _)| self.grants.remove(&id));
+        }
+    }
+
+    fn has(&self, id: u64, grant: (u64, u128)) -> bool {
+        self.grants.get(&id) == Some(&grant)
+    }
 }
 
 impl State {
@@ -86,10 +114,13 @@ impl State {
         }
         if overruled {
             self.locks.opened_at = cx.now.mono;
-            let clock =
-                cx.now.wall.max(self.locks.promised.clock + 1).max(self.locks.highest_clock);
+            let clock = cx
+                .now
+                .wall
+                .max(self.locks.promised.clock.saturating_add(1))
+                .max(self.locks.highest_clock);
             let term = Term { clock, coordinator: own };
-            self.locks.highest_clock = clock + 1;
+            self.locks.highest_clock = clock.saturating_add(1);
             self.locks.promised = term;
             self.set_term(cx, Some(term));
             self.locks.asked_at = 0;
@@ -157,7 +188,7 @@ impl State {
     /// Everyone who waited for the term to open, in order of arrival.
     fn decide_all(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
         let mut requests: Vec<(u64, u128, u64)> = Vec::new();
-        let own = self.locks.asks.keys().map(|id| (*id, cx.own(), *id));
+        let own = self.locks.asks.iter().map(|(id, ask)| (ask.wait_id, cx.own(), *id));
         requests.extend(own);
         let others = self.locks.requests.iter();
         requests.extend(others.map(|((from, id), request)| (request.wait_id, *from, *id)));
@@ -175,9 +206,9 @@ impl State {
         if !std::mem::take(&mut self.locks.open) {
             return;
         }
-        for (id, ask) in &mut self.locks.asks {
+        for ask in self.locks.asks.values_mut() {
             if let (Stage::Here, Some(outcome)) = (ask.stage, &ask.outcome) {
-                let wait = Wait { id: *id, deadline: ask.deadline, outcome };
+                let wait = Wait { id: ask.wait_id, deadline: ask.deadline, outcome };
                 if cx.table.cancel(&ask.key, wait) {
                     ask.stage = Stage::Idle;
                 }
@@ -235,7 +266,7 @@ impl State {
         held: Vec<Held>,
         todo: &mut Todo,
     ) {
-        self.locks.highest_clock = self.locks.highest_clock.max(promised.clock + 1);
+        self.locks.highest_clock = self.locks.highest_clock.max(promised.clock.saturating_add(1));
         if promised == term {
             if let Some(peer) = self.peers.all.get_mut(&from) {
                 (peer.answered, peer.held) = (Some(term), held);
@@ -254,5 +285,33 @@ impl State {
             conclude(ask.outcome, Err(crate::table::shard::stopped()), todo);
         }
         self.locks.requests.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TAKEN, Taken};
+
+    #[test]
+    fn what_was_taken_last_is_known_whatever_its_number() {
+        let mut taken = Taken::default();
+        let many = 2 * TAKEN as u64;
+        for id in 100..100 + many {
+            taken.insert(id, (id, 1), id, 10);
+        }
+        taken.insert(5, (5, 1), 100 + many, 10);
+        assert!(taken.has(5, (5, 1)), "an old ask was granted late");
+        assert!(!taken.has(5, (6, 1)), "another grant");
+        assert!(!taken.has(100, (100, 1)), "it is long over");
+        assert_eq!((taken.grants.len(), taken.order.len()), (TAKEN, TAKEN));
+    }
+
+    #[test]
+    fn what_may_still_come_twice_is_not_forgotten() {
+        let mut taken = Taken::default();
+        for id in 0..2 * TAKEN as u64 {
+            taken.insert(id, (id, 1), 7, 10);
+        }
+        assert!(taken.has(0, (0, 1)));
     }
 }

@@ -32,6 +32,8 @@ pub(crate) struct Heartbeat {
     pub synced: bool,
     /// No earlier member of the same name stands in its way.
     pub admitted: bool,
+    /// Its clock is too far from the others': it decides nothing.
+    pub refusing: bool,
     /// Its how-manieth heartbeat this is, from 1.
     pub number: u64,
     /// How many records it has sent to everyone, lost ones included.

@@ -6,8 +6,10 @@
 #[cfg(feature = "cluster")]
 mod address;
 mod bytes;
+mod contact;
 #[cfg(feature = "cluster")]
 mod driver;
+mod forgetting;
 #[cfg(feature = "__fuzz")]
 pub(crate) mod fuzzing;
 mod hearsay;
@@ -400,15 +402,23 @@ impl Cluster {
 
     /// Says good-bye: nobody here wants anything any more, and the others need not wait for a timeout.
     pub fn leave(&self) {
-        self.flush();
-        self.with_state(|state, cx, todo| {
-            if !std::mem::replace(&mut state.left, true) {
+        let leaves = self.with_state(|state, cx, todo| {
+            let leaves = !std::mem::replace(&mut state.left, true);
+            if leaves {
+                state.set_term(cx, None);
+                state.close_gate(cx, todo);
                 state.drop_asks(todo);
-                // Behind all that was put: whoever has a lock next has seen that.
-                let lane = if cx.settings.faults.bye_first { Lane::Control } else { Lane::Bulk };
-                todo.messages.push((None, lane, cx.writer().bye()));
+                // Whoever holds something here is told before anybody else can be granted it.
+                todo.follow_ups.extend(cx.table.lose_own_locks());
             }
+            leaves
         });
+        self.flush();
+        if leaves {
+            // Behind all that was put: whoever has a lock next has seen that.
+            let lane = if self.settings.faults.bye_first { Lane::Control } else { Lane::Bulk };
+            self.link.broadcast(lane, self.cx().writer().bye());
+        }
         self.tell_synced(&Err(crate::table::shard::stopped()));
         self.admission.set(Err(crate::table::shard::stopped()));
         self.admission.notify();

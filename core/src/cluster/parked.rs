@@ -10,12 +10,17 @@ use crate::table::merge::{Delta, DeltaLock, DeltaValue};
 
 /// More than this are not kept; they are found again by comparing.
 const MOST: usize = 100_000;
+const MOST_BYTES: usize = 64 << 20;
 
-/// By time, key and number, so that a repetition takes the place of the first.
 #[derive(Default)]
-pub(crate) struct Parked(Mutex<ByTime>);
+pub(crate) struct Parked(Mutex<Waiting>);
 
-type ByTime = BTreeMap<(u64, Box<[u8]>), ParkedDelta>;
+#[derive(Default)]
+struct Waiting {
+    /// By time and key, so that a repetition takes the place of the first.
+    by_time: BTreeMap<(u64, Box<[u8]>), ParkedDelta>,
+    bytes: usize,
+}
 
 pub(crate) struct ParkedDelta {
     key: Box<[u8]>,
@@ -31,6 +36,11 @@ struct ParkedValue {
 }
 
 impl ParkedDelta {
+    fn bytes(&self) -> usize {
+        let content = self.value.as_ref().and_then(|value| value.content.as_ref());
+        2 * self.key.len() + content.map_or(0, |content| content.len())
+    }
+
     pub fn delta(&self) -> Delta<'_> {
         let value = self.value.as_ref().map(|value| DeltaValue {
             content: value.content.as_deref(),
@@ -45,9 +55,6 @@ impl ParkedDelta {
 impl Parked {
     pub fn park(&self, time: u64, delta: Delta<'_>) {
         let mut parked = self.0.lock();
-        if parked.len() >= MOST {
-            return;
-        }
         let value = delta.value.map(|value| ParkedValue {
             content: value.content.map(Box::from),
             stamp: value.stamp,
@@ -55,20 +62,27 @@ impl Parked {
             writer: value.writer,
         });
         let kept = ParkedDelta { key: delta.key.into(), value, lock: delta.lock };
-        parked.insert((time, delta.key.into()), kept);
+        let bytes = parked.bytes + kept.bytes();
+        if parked.by_time.len() >= MOST || bytes > MOST_BYTES {
+            return;
+        }
+        let before = parked.by_time.insert((time, delta.key.into()), kept);
+        parked.bytes = bytes - before.map_or(0, |before| before.bytes());
     }
 
     pub fn len(&self) -> usize {
-        self.0.lock().len()
+        self.0.lock().by_time.len()
     }
 
     /// Takes out what is not later than this.
     pub fn due(&self, latest: u64) -> Vec<ParkedDelta> {
         let mut parked = self.0.lock();
         let mut due = Vec::new();
-        while let Some(first) = parked.first_entry().filter(|first| first.key().0 <= latest) {
+        while let Some(first) = parked.by_time.first_entry().filter(|first| first.key().0 <= latest)
+        {
             due.push(first.remove());
         }
+        parked.bytes -= due.iter().map(ParkedDelta::bytes).sum::<usize>();
         due
     }
 }

@@ -7,6 +7,7 @@ use super::link::Dial;
 use super::locks::Held;
 use super::messages::{Header, Heartbeat, Term};
 use super::state::{Admission, Cx, State, Todo};
+use super::wire::MAX_MEMBERS;
 use crate::member::Member;
 use crate::members::MemberState;
 use crate::sync::atomic::Ordering;
@@ -25,6 +26,8 @@ pub(crate) struct Peer {
     pub endpoints: Vec<String>,
     pub synced: bool,
     pub admitted: bool,
+    /// Its clock is too far from the others'.
+    refusing: bool,
     pub left: bool,
     /// Its link was seen to close, and nothing was heard of it since.
     pub unlinked: bool,
@@ -81,6 +84,7 @@ impl Peer {
             endpoints: Vec::new(),
             synced: false,
             admitted: false,
+            refusing: false,
             left: false,
             unlinked: false,
             heard_at: now,
@@ -158,7 +162,12 @@ impl Peer {
 
     /// Records it has announced and this member has not applied.
     pub fn lag(&self) -> u64 {
-        (self.sent + 1).saturating_sub(self.next.unwrap_or(1))
+        self.sent.saturating_add(1).saturating_sub(self.next.unwrap_or(1))
+    }
+
+    /// It has everything, and a clock to decide by.
+    pub fn may_lead(&self) -> bool {
+        self.live && self.synced && !self.refusing
     }
 
     /// How far its clock is ahead. Delay makes it seem behind, so the largest is the best.
@@ -177,6 +186,8 @@ pub(crate) struct Peers {
     beats: VecDeque<(u64, u64)>,
     next_beat: u64,
     pub beat_now: bool,
+    /// Until when this member may believe in its locks by its last contact; it may have been alone since.
+    pub(super) contact_until: u64,
     /// Who leads, as the others were told last.
     named: Option<u128>,
     /// How far this member's clock is from the lower median of all, in nanoseconds.
@@ -205,6 +216,16 @@ impl Peers {
         }
     }
 
+    /// Room for one more: whoever has been away for longest goes. False: all are there.
+    fn make_room(&mut self) -> bool {
+        if self.all.len() < MAX_MEMBERS {
+            return true;
+        }
+        let away = self.all.values().filter(|peer| !peer.live);
+        let oldest = away.min_by_key(|peer| peer.heard_at).map(|peer| peer.member.incarnation);
+        oldest.is_some_and(|oldest| self.all.remove(&oldest).is_some())
+    }
+
     /// One of those that are there, each in its turn.
     fn friend(&self) -> Option<(u128, Vec<String>)> {
         let live = self.live().count().max(1);
@@ -229,13 +250,16 @@ impl State {
     pub fn on_heartbeat(&mut self, cx: &Cx<'_>, header: Header, beat: Heartbeat, todo: &mut Todo) {
         let now = cx.now.mono;
         let is_new = !self.peers.all.contains_key(&header.from);
+        if is_new && !self.peers.make_room() {
+            return;
+        }
         if is_new {
             let member = cx.names.member(header.from, &beat.name);
             let mut peer = Peer::new(member, now);
             // One that was taken for dead before it was ever heard.
             peer.freed = peer.member.until() == 0;
             // What it sent before is found by comparing.
-            (peer.next, peer.sent) = (Some(beat.sent + 1), beat.sent);
+            (peer.next, peer.sent) = (Some(beat.sent.saturating_add(1)), beat.sent);
             peer.agreed = self.peers.agreed.remove(&header.from);
             self.peers.all.insert(header.from, peer);
             self.peers.beat_now = true;
@@ -258,6 +282,7 @@ impl State {
         }
         let Some(peer) = self.peers.all.get_mut(&header.from) else { return };
         (peer.endpoints, peer.admitted) = (beat.endpoints, beat.admitted);
+        peer.refusing = beat.refusing;
         peer.follows = beat.leader.filter(|leader| leader.direct).map(|leader| leader.member);
         if peer.synced != beat.synced {
             peer.synced = beat.synced;
@@ -269,13 +294,13 @@ impl State {
                 peer.followed_at = peer.followed_at.max(at);
             }
             if now - at <= round_trip_bound {
-                peer.offsets.push_back(header.wall as i64 - cx.now.wall as i64);
+                peer.offsets.push_back((header.wall as i64).wrapping_sub(cx.now.wall as i64));
                 keep_last(&mut peer.offsets, OFFSETS);
             }
         }
         if peer.next.is_some_and(|next| next <= peer.sent_before) {
             // Told of a heartbeat ago, and still not here.
-            peer.next = Some(peer.sent_before + 1);
+            peer.next = Some(peer.sent_before.saturating_add(1));
             peer.missed = true;
         }
         (peer.sent_before, peer.sent) = (peer.sent, beat.sent.max(peer.sent));
@@ -284,7 +309,7 @@ impl State {
             peer.agree(now, cx.now.wall, cx.settings.max_message_age);
             (peer.differs_since, peer.back_off) = (None, 0);
             // Whatever it has told is in both.
-            peer.next = Some(peer.next.unwrap_or(1).max(beat.sent + 1));
+            peer.next = Some(peer.next.unwrap_or(1).max(beat.sent.saturating_add(1)));
             peer.missed = false;
         } else if peer.differs_since.is_none() {
             peer.differs_since = Some(now);
@@ -331,29 +356,6 @@ impl State {
         self.look_at_members(cx, todo);
     }
 
-    /// After a time without ticks this member has slept, not the others: they get time to speak.
-    pub fn notice_sleep(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
-        let (now, timeout) = (cx.now.mono, cx.settings.failure_timeout);
-        let slept = std::mem::replace(&mut self.last_tick, now);
-        if slept == 0 || now.saturating_sub(slept) <= timeout / 2 {
-            return;
-        }
-        if now >= cx.table.member.until() {
-            // Others may have led meanwhile: a term of before is not taken up again.
-            self.set_term(cx, None);
-            self.close_gate(cx, todo);
-            self.lose_own_locks(cx, todo);
-        }
-        for peer in self.peers.all.values_mut().filter(|peer| peer.live) {
-            peer.heard_at = peer.heard_at.max(now.saturating_sub(timeout / 2));
-            peer.echoed_at = peer.echoed_at.max(now.saturating_sub(timeout));
-            peer.followed_at = peer.followed_at.max(now.saturating_sub(timeout));
-            peer.missed = true;
-        }
-        self.hearsay.forgive(slept, now, timeout);
-        self.peers.beat_now = true;
-    }
-
     /// Draws the conclusions from who was heard when.
     pub fn look_at_members(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
         let (now, settings) = (cx.now.mono, cx.settings);
@@ -388,7 +390,7 @@ impl State {
                 let incarnation = peer.member.incarnation;
                 // At once: whoever is granted a lock next, it must not be one that counts again.
                 todo.follow_ups.extend(match freed {
-                    true => cx.table.end_locks_of(incarnation),
+                    true => cx.table.end_locks_of(&BTreeSet::from([incarnation])),
                     false => cx.table.revive_locks_of(incarnation),
                 });
             }
@@ -417,6 +419,7 @@ impl State {
         let fresh = cx.names.take_fresh().into_iter().map(|member| (member, now));
         self.peers.strangers.extend(fresh);
         let Peers { all, strangers, .. } = &mut self.peers;
+        let mut silent = BTreeSet::new();
         let before = strangers.len();
         strangers.retain(|(member, since)| {
             if all.contains_key(&member.incarnation) {
@@ -425,10 +428,14 @@ impl State {
             let is_silent = now.saturating_sub(*since) >= cx.settings.patience();
             if is_silent {
                 member.set_until(0);
-                todo.follow_ups.extend(cx.table.end_locks_of(member.incarnation));
+                silent.insert(member.incarnation);
             }
             !is_silent
         });
+        if !silent.is_empty() {
+            // There may be many, and the table is large.
+            todo.follow_ups.extend(cx.table.end_locks_of(&silent));
+        }
         if strangers.len() < before {
             // Somebody may wait for what one of them was thought to believe in.
             self.close_gate(cx, todo);
@@ -472,8 +479,13 @@ impl State {
         offsets.push(0);
         offsets.sort_unstable();
         let median = offsets[(offsets.len() - 1) / 2];
-        self.peers.clock_offset = -median;
-        cx.replication.refuse(median.unsigned_abs() > cx.settings.clock_bound);
+        self.peers.clock_offset = median.saturating_neg();
+        let refuse = median.unsigned_abs() > cx.settings.clock_bound;
+        if refuse != cx.replication.is_refusing() {
+            cx.replication.refuse(refuse);
+            // Somebody else decides about locks, or this member again.
+            self.peers.beat_now = true;
+        }
     }
 
     /// Tells everyone that this member is there, if it is time.
@@ -494,6 +506,7 @@ impl State {
             endpoints: cx.link.endpoints(),
             synced: self.sync.is_synced(),
             admitted: self.admission == Admission::Admitted,
+            refusing: cx.replication.is_refusing(),
             number: self.peers.beat,
             sent: cx.sent.load(Ordering::SeqCst),
             root: cx.replication.root(),
@@ -504,49 +517,6 @@ impl State {
             leader: self.leader(cx),
         };
         todo.everyone(cx.writer().heartbeat(&beat));
-    }
-
-    /// Until when this member may believe in its own locks.
-    pub fn look_at_contact(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
-        let own = &cx.table.member;
-        let now = cx.now.mono;
-        if now >= own.until() {
-            // Believed in again only once they have ended; what waits for them is granted after that.
-            self.close_gate(cx, todo);
-            self.lose_own_locks(cx, todo);
-        }
-        let belief = cx.settings.belief();
-        let is_alone = self.peers.live().next().is_none();
-        let echoed = match self.leads(cx).map(|(leader, _)| leader) {
-            // What others hear of it counts only if they know of no lower-named one.
-            Some(leader) if leader == own.incarnation && !cx.settings.faults.hearsay_ignored => {
-                self.peers.live().map(|peer| peer.followed_at).max()
-            }
-            // It may be one that this member has no touch with, only others have.
-            Some(leader) if leader != own.incarnation => {
-                self.peers.get_live(leader).map(|peer| peer.echoed_at)
-            }
-            _ => self.peers.live().map(|peer| peer.echoed_at).max(),
-        };
-        let echoed = echoed.unwrap_or_default();
-        let until = if is_alone { u64::MAX } else { echoed + belief };
-        // Who was alone till now has had contact with everyone till now.
-        let earlier = if own.until() == u64::MAX { now + belief } else { own.until() };
-        let until = if is_alone { until } else { until.max(earlier.min(now + belief)) };
-        let before = own.until();
-        own.set_until(until);
-        if cx.table.clock.mono() >= before && now < before {
-            // The table may have refused somebody who waits there meanwhile.
-            self.close_gate(cx, todo);
-        }
-    }
-
-    fn lose_own_locks(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
-        let until = cx.table.member.until();
-        if self.lost_until != until {
-            self.lost_until = until;
-            todo.follow_ups.extend(cx.table.lose_own_locks());
-        }
     }
 
     /// Dials again who should be there, and forgets who has been away for too long.

@@ -95,13 +95,11 @@ impl Batch {
 
     fn push_lock(&mut self, lock: &LockRegister, now: Now) {
         let holder = self.member(&lock.member);
-        let left = match lock.state {
-            LockState::Lapsed => Some(0),
-            _ if lock.lease_end == NEVER => None,
-            _ => Some(lock.lease_end.saturating_sub(now.mono)),
+        // A lock that only seems over to this member, since its holder seems gone, is as good as held to others.
+        let left = match lock.lease_end {
+            NEVER => None,
+            end => Some(end.saturating_sub(now.mono)),
         };
-        // A lock without lease that only seems over to this member is as good as held to others.
-        let left = left.filter(|_| lock.lease_end != NEVER);
         let mut flags = 0;
         let mut flag = |bit: u8, on: bool| flags |= if on { bit } else { 0 };
         flag(RELEASED, lock.state == LockState::Released);

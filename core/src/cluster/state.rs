@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::forgetting::Ceiling;
 use super::hearsay::Hearsay;
 use super::link::{Dial, Lane, Link};
 use super::locks::Locks;
@@ -15,7 +16,6 @@ use super::wire::Writer;
 use crate::clock::Now;
 use crate::sync::atomic::AtomicU64;
 use crate::table::Table;
-use crate::table::graves::Forgettable;
 use crate::table::mutation::{Effects, Outcome};
 use crate::table::replication::Replication;
 use crate::watch::Event;
@@ -107,6 +107,7 @@ pub(crate) struct State {
     /// There are endpoints to dial: to be alone at first means little.
     pub expects_others: bool,
     pub forgot_at: u64,
+    pub ceiling: Option<Ceiling>,
 }
 
 impl State {
@@ -174,47 +175,6 @@ impl State {
     pub fn on_missed(&mut self, from: u128) {
         if let Some(peer) = self.peers.all.get_mut(&from) {
             peer.missed = true;
-        }
-    }
-
-    /// Graves that every member had long enough ago are forgotten, and all that are too old.
-    fn forget(&mut self, cx: &Cx<'_>) {
-        let (now, settings) = (cx.now.mono, cx.settings);
-        if now.saturating_sub(self.forgot_at) < settings.forget_after / 60 {
-            return;
-        }
-        self.forgot_at = now;
-        cx.table.forget(self.forgettable(cx), 4096);
-    }
-
-    /// Until when everyone this member remembers is known to have had everything, on the monotonic clock.
-    fn settled_mono(&self, cx: &Cx<'_>) -> u64 {
-        let (now, age) = (cx.now.mono, cx.settings.max_message_age);
-        let others = self.peers.all.values().filter(|peer| !peer.left);
-        others.map(|peer| peer.agreed_then(now, age)).min().unwrap_or(now)
-    }
-
-    /// The same, on the wall clock.
-    pub fn settled(&self, cx: &Cx<'_>) -> u64 {
-        let ago = cx.now.mono.saturating_sub(self.settled_mono(cx));
-        self.common_wall(cx).saturating_sub(ago)
-    }
-
-    /// The wall clock as the lower median of all sees it.
-    fn common_wall(&self, cx: &Cx<'_>) -> u64 {
-        cx.now.wall.saturating_add_signed(self.peers.clock_offset.saturating_neg())
-    }
-
-    pub fn forgettable(&self, cx: &Cx<'_>) -> Forgettable {
-        let (wall, settings) = (self.common_wall(cx), cx.settings);
-        // Somebody may be remembered by another member only.
-        let settled = self.peers.live().map(|peer| peer.settled).min().unwrap_or(wall);
-        let settled = settled.saturating_sub(settings.clock_bound);
-        Forgettable {
-            ended: wall.saturating_sub(settings.forget_after).min(settled),
-            dug: self.settled_mono(cx),
-            ended_long_ago: wall.saturating_sub(settings.remember),
-            dug_just_now: cx.now.mono.saturating_sub(2 * settings.max_message_age),
         }
     }
 }

@@ -227,6 +227,7 @@ impl State {
 
     pub(super) fn become_synced(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
         self.sync.synced = true;
+        self.inherit(cx);
         todo.synced = true;
         self.peers.beat_now = true;
         self.look_at_coordinator(cx, todo);

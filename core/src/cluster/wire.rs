@@ -16,7 +16,7 @@ const MAGIC: u8 = b'k';
 const VERSION: u8 = 1;
 
 /// More members than this are no cluster but an attack.
-const MAX_MEMBERS: usize = 4096;
+pub(super) const MAX_MEMBERS: usize = 4096;
 const MAX_ENDPOINTS: usize = 64;
 const MAX_ENDPOINT_BYTES: usize = 512;
 
@@ -49,13 +49,14 @@ impl Writer {
         let mut out = self.start(HEARTBEAT);
         out.block(beat.name.as_bytes());
         write_endpoints(&mut out, &beat.endpoints);
-        out.u8(u8::from(beat.synced) | u8::from(beat.admitted) << 1);
+        let flags = [beat.synced, beat.admitted, beat.refusing].into_iter().enumerate();
+        out.u8(flags.fold(0, |flags, (bit, on)| flags | u8::from(on) << bit));
         for number in [beat.number, beat.sent, beat.entries] {
             out.number(number);
         }
         out.u64(beat.root);
-        out.number(beat.heard.len() as u64);
-        for (member, number) in &beat.heard {
+        out.number(beat.heard.len().min(MAX_MEMBERS) as u64);
+        for (member, number) in beat.heard.iter().take(MAX_MEMBERS) {
             out.u128(*member);
             out.number(*number);
         }
@@ -259,7 +260,11 @@ fn write_term(out: &mut Output, term: Term) {
 }
 
 fn read_term(input: &mut Input<'_>) -> Read<Term> {
-    Ok(Term { clock: input.u64()?, coordinator: input.u128()? })
+    let clock = input.u64()?;
+    if clock > i64::MAX as u64 {
+        return Err(Garbage("a term is past 2262"));
+    }
+    Ok(Term { clock, coordinator: input.u128()? })
 }
 
 fn write_option(out: &mut Output, number: Option<u64>) {
@@ -397,7 +402,7 @@ fn read_heartbeat(input: &mut Input<'_>) -> Read<Heartbeat> {
     }
     let heard = (0..count).map(|_| Ok((input.u128()?, input.number()?)));
     let heard = heard.collect::<Read<_>>()?;
-    let (synced, admitted) = (flags & 1 != 0, flags & 2 != 0);
+    let (synced, admitted, refusing) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0);
     let settled = input.u64()?;
     let friend = match input.u8()? {
         0 => None,
@@ -414,12 +419,12 @@ fn read_heartbeat(input: &mut Input<'_>) -> Read<Heartbeat> {
     };
     let beat =
         Heartbeat { name, endpoints, synced, admitted, number, sent, ..Heartbeat::default() };
-    Ok(Heartbeat { root, entries, heard, settled, friend, leader, ..beat })
+    Ok(Heartbeat { refusing, root, entries, heard, settled, friend, leader, ..beat })
 }
 
 fn write_endpoints(out: &mut Output, endpoints: &[String]) {
-    out.number(endpoints.len() as u64);
-    for endpoint in endpoints {
+    out.number(endpoints.len().min(MAX_ENDPOINTS) as u64);
+    for endpoint in endpoints.iter().take(MAX_ENDPOINTS) {
         out.block(endpoint.as_bytes());
     }
 }

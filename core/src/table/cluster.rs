@@ -1,5 +1,6 @@
 //! What the cluster asks of the table beyond what users do.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::access::{check_absent, check_fence, check_version, expiry_at};
@@ -11,6 +12,7 @@ use super::shard::{Context, Shard, stopped};
 use super::{SHARDS, Slot, Table};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::LockState;
+use crate::member::Member;
 use crate::record::Record;
 use crate::watch::{self, Subscriber};
 
@@ -106,9 +108,12 @@ impl Table {
 
     /// The records whose last lock this incarnation holds, in whatever state it is.
     pub fn locked_by(&self, incarnation: u128, state: LockState) -> Vec<Record> {
+        self.locked_where(state, |member| member.incarnation == incarnation)
+    }
+
+    fn locked_where(&self, state: LockState, by: impl Fn(&Member) -> bool) -> Vec<Record> {
         let wanted = |record: &&Record| {
-            let lock = record.lock();
-            lock.is_some_and(|l| l.state == state && l.member.incarnation == incarnation)
+            record.lock().is_some_and(|lock| lock.state == state && by(&lock.member))
         };
         let of = |slot: &Slot| -> Vec<Record> {
             let shard = slot.shard.read();
@@ -117,10 +122,11 @@ impl Table {
         self.slots.iter().flat_map(of).collect()
     }
 
-    /// Ends the locks of a member that is not there any more; its `until` was set before. What follows is
+    /// Ends the locks of members that are not there any more; their `until` was set before. What follows is
     /// left to the caller, who holds a lock of its own.
-    pub fn end_locks_of(&self, incarnation: u128) -> Vec<(usize, Effects)> {
-        let held = self.locked_by(incarnation, LockState::Held).into_iter();
+    pub fn end_locks_of(&self, gone: &BTreeSet<u128>) -> Vec<(usize, Effects)> {
+        let by = |member: &Member| gone.contains(&member.incarnation);
+        let held = self.locked_where(LockState::Held, by).into_iter();
         let ended = held.map(|record| {
             self.change_known(&record, |shard, hash, record, cx, fx| {
                 if record.held_until() <= cx.now.mono {

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use super::access::{check_absent, check_access, check_version, expiry_at, locked_error};
 use super::mutation::{Applied, Effects, LockRequest, Outcome, Wait};
 use super::shard::{Context, NewContent, Room, Shard, Target, entry};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::lock::{LockRegister, LockState, NEVER};
 use crate::record::Record;
 use crate::watch::EventKind;
+
+/// Greater ones are told to nobody: a fence is a time, too.
+const MAX_FENCE: u64 = i64::MAX as u64;
 
 /// Someone who waits, found by a number that grows with the order of arrival.
 pub(crate) struct Waiter {
@@ -76,6 +79,11 @@ impl Shard {
         if request.granted.is_none() && cx.now.mono >= cx.member.until() {
             // It has lost touch, maybe asleep: others may have been granted the key meanwhile.
             return Err(locked_error(at.key, known.filter(|lock| lock.is_held(cx.now))));
+        }
+        let floor = request.asker.as_ref().map_or(0, |asker| asker.floor);
+        let floor = floor.max(known.map_or(0, |lock| lock.fence));
+        if request.granted.is_none() && floor >= MAX_FENCE {
+            return Err(Error::new(ErrorKind::Limit, "the fences of this key are used up"));
         }
         if request.granted.is_none() && known.is_some_and(|lock| lock.is_doubtful(cx.now)) {
             // Who has lost it to a fence that is over by now has to learn that first.
@@ -171,7 +179,7 @@ impl Shard {
                     }
                 };
                 if let Some(replication) = cx.replication {
-                    replication.note_fence(fence);
+                    replication.note_fence(fence, cx.now.wall);
                 }
                 let member = request.asker.as_ref().map_or(cx.member, |asker| &asker.member);
                 let lock = LockRegister {

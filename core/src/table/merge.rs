@@ -7,7 +7,7 @@ use super::locking::lose;
 use super::mutation::Effects;
 use super::replication::{Faults, Replication};
 use super::shard::{Context, Room, Shard, Target};
-use crate::lock::{Deposed, LockRegister, LockState, NEVER};
+use crate::lock::{CLOCK_RATES, Deposed, LockRegister, LockState, NEVER};
 use crate::member::Member;
 use crate::record::{Record, Stamped};
 use crate::stamp::Stamp;
@@ -53,7 +53,10 @@ impl DeltaLock {
         };
         let lease_end = match self.left {
             NEVER => NEVER,
-            left => cx.now.mono.saturating_add(left).min(NEVER - 1),
+            // The clock of who says so may run slower.
+            left => {
+                cx.now.mono.saturating_add(left).saturating_add(left / CLOCK_RATES).min(NEVER - 1)
+            }
         };
         LockRegister {
             fence: self.fence,
@@ -245,7 +248,7 @@ fn merge_lock(
     };
     let Some(new) = incoming.filter(greater) else { return unchanged() };
     if let Some(replication) = cx.replication {
-        replication.note_fence(new.fence);
+        replication.note_fence(new.fence, cx.now.wall);
     }
     let own = cx.member.incarnation;
     let same = known.filter(|known| known.grant() == (new.fence, new.grantor));

@@ -29,6 +29,9 @@ pub(crate) struct Faults {
     pub one_clock: bool,
     pub recent_left_out: bool,
     pub bye_first: bool,
+    pub old_grants_taken: bool,
+    pub nothing_inherited: bool,
+    pub alone_is_contact: bool,
 }
 
 /// Each bucket holds the keys with one first half of the tag.
@@ -104,8 +107,7 @@ impl Replication {
     /// drawn: it would spoil those of all keys.
     pub fn newest_fence(&self, wall: u64) -> u64 {
         let newest = self.newest_fence.load(Ordering::SeqCst);
-        let followed = newest <= wall.saturating_add(MAX_LEASE.as_nanos() as u64);
-        if followed && !self.faults.fences_by_clock { newest } else { 0 }
+        if newest <= followed_until(wall) && !self.faults.fences_by_clock { newest } else { 0 }
     }
 
     pub fn set_leading(&self, leading: bool) {
@@ -116,8 +118,10 @@ impl Replication {
         self.leading.load(Ordering::SeqCst)
     }
 
-    pub fn note_fence(&self, fence: u64) {
-        self.newest_fence.fetch_max(fence, Ordering::SeqCst);
+    pub fn note_fence(&self, fence: u64, wall: u64) {
+        if fence <= followed_until(wall) {
+            self.newest_fence.fetch_max(fence, Ordering::SeqCst);
+        }
     }
 
     /// Notes that a key has changed; under the lock of its shard.
@@ -203,6 +207,11 @@ impl Replication {
     pub fn refuse(&self, refuse: bool) {
         self.refusing.store(refuse, Ordering::Relaxed);
     }
+}
+
+/// Fences beyond this are not those of a clock that anybody should follow.
+fn followed_until(wall: u64) -> u64 {
+    wall.saturating_add(MAX_LEASE.as_nanos() as u64)
 }
 
 /// Never 0, which stands for "never".

@@ -6,7 +6,7 @@ use crate::cluster::messages::{LockAnswer, LockAsk, Term};
 use crate::cluster::records::Batch;
 use crate::cluster::state::{Cx, State, Todo};
 use crate::error::{Error, ErrorKind, Result};
-use crate::lock::{Holder, LockState, NEVER};
+use crate::lock::{CLOCK_RATES, Holder, LockState, NEVER};
 use crate::record::Record;
 use crate::stamp::Stamp;
 use crate::table::locked_by;
@@ -15,6 +15,8 @@ use crate::table::replication::stamp_hash;
 
 /// A lock that somebody here wants.
 pub(crate) struct Ask {
+    /// Its place among all who want the key here, other members' asks included.
+    pub(super) wait_id: u64,
     pub(super) key: Box<[u8]>,
     pub(super) request: LockRequest,
     /// When the wait is over, on the monotonic clock; [`NEVER`]: it has no end.
@@ -47,22 +49,17 @@ impl Ask {
     ) -> Ask {
         let (key, request, outcome) = (key.into(), request.clone(), outcome.cloned());
         let (stage, sent) = (Stage::Idle, Vec::new());
-        Ask { key, request, deadline, outcome, stage, sent, attempt: 0, void: 0 }
+        Ask { wait_id: 0, key, request, deadline, outcome, stage, sent, attempt: 0, void: 0 }
     }
 }
-
-/// How many asks are remembered whose grants were taken.
-const TAKEN: usize = 4096;
-
-/// Clocks are steered by up to half a thousandth each: by so much of a lease a holder counts less.
-const CLOCK_RATES: u64 = 1000;
 
 /// How many times of sending an ask are remembered.
 const ATTEMPTS: usize = 8;
 
 impl State {
     /// Takes up the wish for a lock; its outcome says the rest.
-    pub fn ask(&mut self, cx: &Cx<'_>, id: u64, ask: Ask, todo: &mut Todo) {
+    pub fn ask(&mut self, cx: &Cx<'_>, id: u64, mut ask: Ask, todo: &mut Todo) {
+        ask.wait_id = cx.next_id();
         let Ask { key, request, .. } = &ask;
         if request.renewal {
             // The next renewal takes the place of an earlier one.
@@ -75,9 +72,23 @@ impl State {
         self.pursue(cx, id, todo);
     }
 
-    /// Whether an answer about this key is awaited.
-    pub fn is_asking(&self, key: &[u8]) -> bool {
-        self.locks.asks.values().any(|ask| *ask.key == *key && ask.stage != Stage::Here)
+    /// Whether an answer about this key is awaited for this holder.
+    pub fn is_asking(&self, key: &[u8], owner: Option<&str>) -> bool {
+        let same = |ask: &Ask| *ask.key == *key && ask.request.owner.as_deref() == owner;
+        self.locks.asks.values().any(|ask| same(ask) && ask.stage != Stage::Here)
+    }
+
+    /// What was asked for before this member gave up its locks is asked for anew: a grant of then is long over.
+    pub fn void_asks(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
+        for (id, ask) in &mut self.locks.asks {
+            if let Stage::Sent(to) = ask.stage {
+                ask.void = ask.attempt;
+                ask.sent.clear();
+                // At the next tick.
+                ask.stage = Stage::Idle;
+                todo.member(to, cx.writer().lock_cancel((*id, ask.void), None));
+            }
+        }
     }
 
     /// Takes a wish back. False: it is decided.
@@ -85,7 +96,8 @@ impl State {
         let Some(ask) = self.locks.asks.remove(&id) else { return false };
         match (ask.stage, &ask.outcome) {
             (Stage::Here, Some(outcome)) => {
-                cx.table.cancel(&ask.key, Wait { id, deadline: ask.deadline, outcome })
+                let wait = Wait { id: ask.wait_id, deadline: ask.deadline, outcome };
+                cx.table.cancel(&ask.key, wait)
             }
             (Stage::Sent(to), _) => {
                 todo.member(to, cx.writer().lock_cancel((id, ask.attempt), None));
@@ -158,7 +170,8 @@ impl State {
         let waits = ask.deadline > cx.now.mono && !ask.request.renewal;
         let outcome = ask.outcome.clone();
         let wait = outcome.as_ref().filter(|_| waits);
-        let wait = wait.map(|outcome| Wait { id, deadline: ask.deadline, outcome });
+        let id_of_wait = ask.wait_id;
+        let wait = wait.map(|outcome| Wait { id: id_of_wait, deadline: ask.deadline, outcome });
         let conditions = ask.request.conditions();
         let action = Action::Lock(&ask.request, wait);
         let (result, effects) =
@@ -194,8 +207,8 @@ impl State {
         if !known || lower {
             // The promise to a later coordinator did not mention it: it is not to be. Unless it was taken: an
             // answer may come twice.
-            if let LockAnswer::Granted { fence, again, .. } = answer
-                && !self.locks.taken.contains(&id)
+            if let LockAnswer::Granted { fence, grantor, again, .. } = answer
+                && !self.locks.taken.has(id, (fence, grantor))
             {
                 let fence = Some(fence).filter(|_| !again);
                 todo.member(from, cx.writer().lock_cancel((id, attempt), fence));
@@ -242,10 +255,8 @@ impl State {
                 todo.follow_ups.extend(effects);
                 let taken = matches!(&result, Ok(Applied { entry: Some(_), .. }));
                 if taken {
-                    self.locks.taken.insert(id);
-                    if self.locks.taken.len() > TAKEN {
-                        self.locks.taken.pop_first();
-                    }
+                    let age = cx.settings.max_message_age;
+                    self.locks.taken.insert(id, (fence, grantor), cx.now.mono, age);
                 }
                 if !taken && !again && !request.renewal {
                     todo.member(from, cx.writer().lock_cancel((id, attempt), Some(fence)));

@@ -1,20 +1,9 @@
 //! Two members without touch while everybody else has: who decides about locks, and what becomes of theirs.
 
 use super::MS;
-use super::scenario::Trouble;
 use super::scripts::{LONG, is_noticed, play_all};
 use super::world::{Step, World};
 use crate::table::replication::Faults;
-
-impl World {
-    fn part(&mut self, pairs: &[(usize, usize)]) -> Step {
-        self.cut(Trouble::Pair, pairs.to_vec(), u64::MAX / 2)
-    }
-
-    fn reunite(&mut self, pairs: &[(usize, usize)]) -> Step {
-        self.heal(Trouble::Pair, pairs)
-    }
-}
 
 /// The coordinator and another one part, one way or both, while the other has a lock: it loses it and gets no other,
 /// everybody else goes on.

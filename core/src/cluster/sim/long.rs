@@ -76,7 +76,7 @@ impl World {
         self.after(at)
     }
 
-    fn delete_at(&mut self, at: usize, key: &str) -> Step {
+    pub(super) fn delete_at(&mut self, at: usize, key: &str) -> Step {
         self.machines[at].set_clock(self.now);
         if let Some(member) = self.member(at) {
             let deleted = member.registry.delete(key);

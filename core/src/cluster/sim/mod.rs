@@ -8,11 +8,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod apart;
+mod belief;
 mod check;
 mod describe;
 mod history;
 mod long;
 mod machine;
+mod memory;
 mod nemesis;
 mod net;
 mod ops;

@@ -141,7 +141,7 @@ impl World {
         Ok(())
     }
 
-    fn freeze(&mut self, at: usize, lasts: u64, suspended: bool) -> Step {
+    pub(super) fn freeze(&mut self, at: usize, lasts: u64, suspended: bool) -> Step {
         if self.machines[at].is_frozen() || self.machines[at].member.is_none() {
             return Ok(());
         }

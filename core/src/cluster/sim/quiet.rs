@@ -310,13 +310,17 @@ impl World {
 
     /// Somebody on a machine wants a lock, and waits for it.
     pub(super) fn ask_for(&mut self, at: usize, key: &str, wait: u64) -> Step {
+        self.ask_as(at, key, "rest", wait)
+    }
+
+    pub(super) fn ask_as(&mut self, at: usize, key: &str, owner: &str, wait: u64) -> Step {
         self.machines[at].set_clock(self.now);
         let (key, since) = (key.to_owned(), self.now);
         let Some(member) = self.machines[at].member.as_mut() else { return Ok(()) };
-        let options = LockOptions::new().owner("rest").wait(Duration::from_nanos(wait));
+        let options = LockOptions::new().owner(owner).wait(Duration::from_nanos(wait));
         let pending = member.registry.lock_start(&key, options);
         let pending = pending.map_err(|error| error.to_string())?;
-        let pending = Pending::Lock { owner: Some("rest".to_owned()), puts: false, pending };
+        let pending = Pending::Lock { owner: Some(owner.to_owned()), puts: false, pending };
         member.users.waits.push(Waiting { key, since, wait, pending });
         self.after(at)
     }

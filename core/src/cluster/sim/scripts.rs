@@ -3,7 +3,7 @@
 
 use super::MS;
 use super::check::believes;
-use super::scenario::{Plan, Scenario};
+use super::scenario::{Plan, Scenario, Trouble};
 use super::world::{Event, Step, World};
 use crate::members::MemberState;
 use crate::table::replication::Faults;
@@ -90,5 +90,13 @@ impl World {
         let member = self.machines[at].member.as_ref();
         let entry = member.and_then(|member| member.registry.get(key).ok()?);
         entry.is_some_and(|entry| entry.value_as::<i64>().is_ok_and(|found| found == value))
+    }
+
+    pub(super) fn part(&mut self, pairs: &[(usize, usize)]) -> Step {
+        self.cut(Trouble::Pair, pairs.to_vec(), u64::MAX / 2)
+    }
+
+    pub(super) fn reunite(&mut self, pairs: &[(usize, usize)]) -> Step {
+        self.heal(Trouble::Pair, pairs)
     }
 }
