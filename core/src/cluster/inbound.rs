@@ -7,6 +7,7 @@ use super::bytes::{Garbage, Read};
 use super::locks::Held;
 use super::messages::{Body, Header, Term};
 use super::records::Records;
+use super::repair::Came;
 use super::sync::Part;
 use super::wire;
 use crate::lock::NEVER;
@@ -78,9 +79,10 @@ impl Cluster {
                 state.on_repair_list(cx, (from, round), list, &buckets, todo);
             }),
             Body::RepairRecords { round, list, last, wants, records } => {
-                let news = self.apply_unless(is_old, records)?;
+                let oldest = self.oldest_of(records.clone())?;
+                let came = Came { news: self.apply_unless(is_old, records)?, oldest };
                 self.with_state(|state, cx, todo| {
-                    state.on_repair_records(cx, (from, round), (list, last), &wants, news, todo);
+                    state.on_repair_records(cx, (from, round), (list, last), &wants, came, todo);
                 });
             }
             Body::TermOpen { term } => {
@@ -183,6 +185,17 @@ impl Cluster {
             }
         }
         Ok(())
+    }
+
+    /// When the first of them was put or deleted.
+    fn oldest_of(&self, mut records: Records<'_>) -> Read<u64> {
+        let members = self.members_of(&records);
+        let mut oldest = u64::MAX;
+        for _ in 0..records.count {
+            let value = records.next(&members)?.value;
+            oldest = oldest.min(value.map_or(u64::MAX, |value| value.stamp.time));
+        }
+        Ok(oldest)
     }
 
     /// The locks that are told of.

@@ -142,8 +142,11 @@ impl Peer {
         now.saturating_sub(self.echoed_at.max(self.first_heard))
     }
 
-    /// Both tables are equal now.
-    fn agree(&mut self, mono: u64, wall: u64, age: u64) {
+    /// Both tables had the same of what there was then.
+    pub fn agree(&mut self, mono: u64, wall: u64, age: u64) {
+        if self.agreed.is_some_and(|(known, _)| known >= mono) {
+            return;
+        }
         self.agreed = Some((mono, wall));
         if self.agreements.back().is_none_or(|last| mono.saturating_sub(*last) >= age / 8) {
             self.agreements.push_back(mono);

@@ -17,12 +17,24 @@ const LIST_ITEMS: usize = 32 * 1024;
 /// Of records that belong to no comparison.
 pub(super) const NO_ROUND: u64 = 0;
 
+/// What a message of a comparison has brought.
+#[derive(Clone, Copy)]
+pub(super) struct Came {
+    pub news: u64,
+    /// When the first of its records was put or deleted.
+    pub oldest: u64,
+}
+
 /// A comparison with one other member, which this one has begun.
 pub(super) struct Round {
     id: u64,
     with: u128,
     /// Also buckets that have changed just now.
     all: bool,
+    /// On the wall clock.
+    started: u64,
+    /// Of what differs the first that was put or deleted.
+    oldest: u64,
     progress_at: u64,
     groups: BTreeMap<u8, (Vec<u64>, Vec<u8>)>,
     /// How many groups differ, once that is known.
@@ -86,6 +98,8 @@ impl State {
             id,
             with,
             all,
+            started: cx.now.wall,
+            oldest: u64::MAX,
             progress_at: cx.now.mono,
             groups: BTreeMap::new(),
             expected: None,
@@ -280,21 +294,23 @@ impl State {
         (from, id): (u128, u64),
         (list, last): (Option<u32>, bool),
         wants: &[(u64, bool)],
-        news: u64,
+        came: Came,
         todo: &mut Todo,
     ) {
-        if news > 0 && list.is_none() && id != NO_ROUND {
+        if came.news > 0 && list.is_none() && id != NO_ROUND {
             let counted = self.sync.repaired.replace((from, id));
             self.sync.repairs += u64::from(counted != Some((from, id)));
         }
         let Some(list) = list else { return };
         let Some(round) = self.round(from, id) else { return };
         round.progress_at = cx.now.mono;
-        round.moved += news + wants.len() as u64;
+        round.moved += came.news + wants.len() as u64;
         let wanted: Vec<(Record, bool)> = wants
             .iter()
             .filter_map(|(key, lacks)| Some((round.own.get(key)?.clone(), *lacks)))
             .collect();
+        let times = wanted.iter().filter_map(|(record, _)| record.stamp()).map(|stamp| stamp.time);
+        round.oldest = times.chain([came.oldest]).min().unwrap_or_default().min(round.oldest);
         if last {
             round.lists.remove(&list);
         }
@@ -357,6 +373,14 @@ impl State {
         let now = cx.now.mono;
         self.sync.repairs += u64::from(round.moved > 0);
         if let Some(peer) = self.peers.all.get_mut(&round.with) {
+            if round.all && !cx.settings.faults.equal_roots_only {
+                // While writes go on, both roots are hardly ever seen to be equal. But all that was older than what
+                // differed was.
+                let slack = cx.settings.clock_bound + cx.settings.recent();
+                let wall = round.started.min(round.oldest).saturating_sub(slack);
+                let mono = now.saturating_sub(cx.now.wall.saturating_sub(wall));
+                peer.agree(mono, wall, cx.settings.max_message_age);
+            }
             peer.back_off = match round.moved {
                 0 if !round.all => (2 * peer.back_off).max(cx.settings.beat()),
                 _ => 0,

@@ -32,6 +32,7 @@ pub(crate) struct Faults {
     pub old_grants_taken: bool,
     pub nothing_inherited: bool,
     pub alone_is_contact: bool,
+    pub equal_roots_only: bool,
 }
 
 /// Each bucket holds the keys with one first half of the tag.

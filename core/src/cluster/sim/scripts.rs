@@ -13,7 +13,7 @@ pub(super) type Script = fn(&mut World) -> Step;
 /// From how many seeds each script is played.
 const SEEDS: u64 = 30;
 
-fn play(seed: u64, machines: usize, faults: Faults, script: Script) -> Step {
+pub(super) fn play(seed: u64, machines: usize, faults: Faults, script: Script) -> Step {
     let mut plan = Plan::new(seed, Scenario::Calm, faults);
     (plan.machines, plan.late, plan.star) = (machines, 0, false);
     // Locks end by what is tried here only, later fences are higher, and who comes new is synced soon.
