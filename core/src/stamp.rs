@@ -17,6 +17,13 @@ pub(crate) struct Stamp {
     pub dead: bool,
 }
 
+impl Stamp {
+    /// Whether both are of one put or delete, however often it was touched since.
+    pub fn is_same_put(self, other: Stamp) -> bool {
+        Stamp { minor: None, ..self } == Stamp { minor: None, ..other }
+    }
+}
+
 /// The epoch of a write at `time` by somebody who knows this fence of the key.
 pub(crate) fn epoch(time: u64, fence: Option<u64>) -> u64 {
     time.saturating_sub(nanos(MAX_LEASE)).max(fence.unwrap_or_default())

@@ -37,6 +37,13 @@ impl State {
         }
         let belief = cx.settings.belief();
         let is_alone = self.peers.live().next().is_none();
+        if is_alone {
+            self.lost_until = 0;
+            if self.peers.all.values().all(|peer| peer.freed) {
+                // Nobody is there who could think that this member has lost its locks.
+                self.peers.contact_until = 0;
+            }
+        }
         let echoed = match self.leads(cx).map(|(leader, _)| leader) {
             // What others hear of it counts only if they know of no lower-named one.
             Some(leader) if leader == own.incarnation && !cx.settings.faults.hearsay_ignored => {

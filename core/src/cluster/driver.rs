@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::options::ClusterOptions;
 use crate::supervisor::{Signal, Supervisor};
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::table::Table;
 use crate::table::replication::Replication;
 
@@ -221,12 +221,17 @@ struct Outgoing {
     urgent: Mutex<VecDeque<(Option<u128>, Vec<u8>)>>,
     /// Whoever takes a message has handed it over before the next one is taken.
     sending: Mutex<()>,
+    /// The last word is said: nothing may come behind it.
+    leaving: AtomicBool,
     signal: Arc<Signal>,
     engine: OnceLock<Arc<Engine>>,
 }
 
 impl Outgoing {
     fn push(&self, to: Option<u128>, lane: Lane, bytes: Vec<u8>) {
+        if self.leaving.load(Ordering::SeqCst) {
+            return;
+        }
         let queue = match lane {
             Lane::Control => &self.urgent,
             Lane::Bulk => &self.queue,
@@ -271,6 +276,7 @@ impl Link for Outgoing {
 
     fn close(&self) {
         // What is still to be said is said first, if the others take it.
+        self.leaving.store(true, Ordering::SeqCst);
         let started = crate::clock::Clock::System.mono();
         let in_time = || crate::clock::Clock::System.mono() - started < nanos(LEAVE);
         while in_time() && self.send_one() {}
@@ -295,7 +301,7 @@ fn send_out(cluster: &Weak<Cluster>, outgoing: &Outgoing, signal: &Signal) {
             // messages and theirs have rung.
             signal.hush();
         }
-        while outgoing.send_one() {}
+        while !outgoing.leaving.load(Ordering::SeqCst) && outgoing.send_one() {}
         let ended = match flushed {
             Flushed::Some => signal.is_stopping(),
             // A change that comes now goes out with those that follow within this time, and wakes nobody;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::Cluster;
-use super::bytes::{Garbage, Read};
+use super::bytes::Read;
 use super::locks::Held;
-use super::messages::{Body, Header, Term};
+use super::messages::{Body, Header};
 use super::records::Records;
 use super::repair::Came;
 use super::sync::Part;
@@ -14,9 +14,6 @@ use crate::lock::NEVER;
 use crate::member::Member;
 use crate::sync::atomic::Ordering;
 use crate::table::Untold;
-
-/// No clock that is merely wrong is so far ahead: a year.
-const FAR: u64 = 365 * 24 * 3600 * 1_000_000_000;
 
 /// Watchers are woken once for so many records: each wake costs as much as a few of them.
 const TELL_AFTER: usize = 256;
@@ -86,11 +83,9 @@ impl Cluster {
                 });
             }
             Body::TermOpen { term } => {
-                self.check_term(term)?;
                 self.with_state(|state, cx, todo| state.on_term_open(cx, from, term, todo));
             }
             Body::TermAnswer { term, promised, newest, records } => {
-                self.check_term(promised)?;
                 self.replication.note_fence(newest, self.table.clock.wall());
                 let held = self.locks_in(records.clone())?;
                 self.apply(records)?;
@@ -134,12 +129,6 @@ impl Cluster {
         let own = self.table.clock.wall() as i64;
         let age = own.saturating_sub(header.wall as i64).saturating_add(offset);
         age > self.settings.max_message_age as i64
-    }
-
-    /// Nobody could go beyond a term of the far future, once it was promised.
-    fn check_term(&self, term: Term) -> Read<()> {
-        let is_far = term.clock > self.table.clock.wall().saturating_add(FAR);
-        if is_far { Err(Garbage("a term is far in the future")) } else { Ok(()) }
     }
 
     /// None of the records is news if they have been on their way for too long.
@@ -187,13 +176,17 @@ impl Cluster {
         Ok(())
     }
 
-    /// When the first of them was put or deleted.
+    /// Of those that are of another put or delete than what is here, when the first was put or deleted.
     fn oldest_of(&self, mut records: Records<'_>) -> Read<u64> {
         let members = self.members_of(&records);
         let mut oldest = u64::MAX;
         for _ in 0..records.count {
-            let value = records.next(&members)?.value;
-            oldest = oldest.min(value.map_or(u64::MAX, |value| value.stamp.time));
+            let delta = records.next(&members)?;
+            let Some(stamp) = delta.value.map(|value| value.stamp) else { continue };
+            let known = self.table.known(delta.key).and_then(|record| record.stamp());
+            if known.is_none_or(|known| !known.is_same_put(stamp)) {
+                oldest = oldest.min(stamp.time).min(known.map_or(u64::MAX, |known| known.time));
+            }
         }
         Ok(oldest)
     }

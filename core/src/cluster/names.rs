@@ -1,7 +1,7 @@
 //! Everyone of whom there is a trace in the table or in the cluster, each once.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::member::Member;
@@ -69,12 +69,12 @@ impl Names {
         is_news && std::mem::replace(&mut named.had, true)
     }
 
-    /// The names that no live member has.
-    pub fn absent(&self) -> Vec<Box<str>> {
+    /// The names that no live member has and that are of interest yet: somebody else than this list knows who had them,
+    /// be it a record.
+    pub fn absent(&self) -> BTreeSet<Box<str>> {
         let known = self.0.lock();
-        let absent = known.named.iter().filter(|(_, name)| !name.is_there.load(Ordering::SeqCst));
-        let mut absent: Vec<Box<str>> = absent.map(|(name, _)| name.clone()).collect();
-        absent.sort_unstable();
-        absent
+        let wanted = known.members.values().filter(|member| Arc::strong_count(member) > 1);
+        let absent = wanted.filter(|member| !member.named().load(Ordering::SeqCst));
+        absent.map(|member| member.name.clone()).collect()
     }
 }

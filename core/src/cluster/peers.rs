@@ -219,14 +219,29 @@ impl Peers {
         }
     }
 
-    /// Room for one more: whoever has been away for longest goes. False: all are there.
+    fn remove(&mut self, member: u128) {
+        let Some(peer) = self.all.remove(&member) else { return };
+        // Should they meet again, it matters what both had when they last agreed.
+        if let Some(when) = peer.agreed.filter(|_| !peer.left) {
+            self.agreed.insert(member, when);
+        }
+        while self.agreed.len() > LONG_GONE {
+            let oldest =
+                self.agreed.iter().min_by_key(|(_, when)| **when).map(|(member, _)| *member);
+            oldest.map(|member| self.agreed.remove(&member));
+        }
+    }
+
+    /// Room for one more: whoever has been away for longest goes. False: all may be there.
     fn make_room(&mut self) -> bool {
         if self.all.len() < MAX_MEMBERS {
             return true;
         }
-        let away = self.all.values().filter(|peer| !peer.live);
-        let oldest = away.min_by_key(|peer| peer.heard_at).map(|peer| peer.member.incarnation);
-        oldest.is_some_and(|oldest| self.all.remove(&oldest).is_some())
+        let away = self.all.values().filter(|peer| !peer.live && peer.freed);
+        let oldest = away.min_by_key(|peer| (!peer.left, peer.heard_at));
+        let Some(oldest) = oldest.map(|peer| peer.member.incarnation) else { return false };
+        self.remove(oldest);
+        true
     }
 
     /// One of those that are there, each in its turn.
@@ -483,8 +498,11 @@ impl State {
         offsets.sort_unstable();
         let median = offsets[(offsets.len() - 1) / 2];
         self.peers.clock_offset = median.saturating_neg();
-        let refuse = median.unsigned_abs() > cx.settings.clock_bound;
-        if refuse != cx.replication.is_refusing() {
+        // Who is at the bound does not change its mind with every heartbeat.
+        let refusing = cx.replication.is_refusing();
+        let slack = if refusing { cx.settings.clock_bound / 10 } else { 0 };
+        let refuse = median.unsigned_abs() > cx.settings.clock_bound - slack;
+        if refuse != refusing {
             cx.replication.refuse(refuse);
             // Somebody else decides about locks, or this member again.
             self.peers.beat_now = true;
@@ -526,19 +544,10 @@ impl State {
     pub fn look_after_links(&mut self, cx: &Cx<'_>, todo: &mut Todo) {
         let now = cx.now.mono;
         let (timeout, remember) = (cx.settings.failure_timeout, cx.settings.remember);
-        let Peers { all, agreed, .. } = &mut self.peers;
-        all.retain(|member, peer| {
-            let stays = peer.live || peer.silent(now) <= remember;
-            // Should they meet again, it matters what both had when they last agreed.
-            if let Some(when) = peer.agreed.filter(|_| !stays && !peer.left) {
-                agreed.insert(*member, when);
-            }
-            stays
-        });
-        while agreed.len() > LONG_GONE {
-            let oldest = agreed.iter().min_by_key(|(_, when)| **when).map(|(member, _)| *member);
-            oldest.map(|member| agreed.remove(&member));
-        }
+        let all = self.peers.all.iter();
+        let over = all.filter(|(_, peer)| !peer.live && peer.silent(now) > remember);
+        let over: Vec<u128> = over.map(|(member, _)| *member).collect();
+        over.into_iter().for_each(|member| self.peers.remove(member));
         for peer in self.peers.all.values_mut().filter(|peer| !peer.live && !peer.left) {
             let silent = peer.silent(now);
             if now.saturating_sub(peer.dialled_at) >= (silent / 8).clamp(timeout, 4 * timeout) {

@@ -8,6 +8,7 @@ use super::peers::Peer;
 use super::records::Batch;
 use super::state::{Cx, State, Todo};
 use super::sync::PART_BYTES;
+use crate::clock::Now;
 use crate::record::Record;
 use crate::table::replication::{BUCKETS, bucket_of, key_hash, record_hash};
 
@@ -31,9 +32,8 @@ pub(super) struct Round {
     with: u128,
     /// Also buckets that have changed just now.
     all: bool,
-    /// On the wall clock.
-    started: u64,
-    /// Of what differs the first that was put or deleted.
+    started: Now,
+    /// When the first of what differs was put or deleted, on the wall clock.
     oldest: u64,
     progress_at: u64,
     groups: BTreeMap<u8, (Vec<u64>, Vec<u8>)>,
@@ -98,7 +98,7 @@ impl State {
             id,
             with,
             all,
-            started: cx.now.wall,
+            started: cx.now,
             oldest: u64::MAX,
             progress_at: cx.now.mono,
             groups: BTreeMap::new(),
@@ -309,7 +309,9 @@ impl State {
             .iter()
             .filter_map(|(key, lacks)| Some((round.own.get(key)?.clone(), *lacks)))
             .collect();
-        let times = wanted.iter().filter_map(|(record, _)| record.stamp()).map(|stamp| stamp.time);
+        // What the other has otherwise has come with the answer.
+        let lacking = wanted.iter().filter(|(_, lacks)| *lacks);
+        let times = lacking.filter_map(|(record, _)| record.stamp()).map(|stamp| stamp.time);
         round.oldest = times.chain([came.oldest]).min().unwrap_or_default().min(round.oldest);
         if last {
             round.lists.remove(&list);
@@ -377,8 +379,9 @@ impl State {
                 // While writes go on, both roots are hardly ever seen to be equal. But all that was older than what
                 // differed was.
                 let slack = cx.settings.clock_bound + cx.settings.recent();
-                let wall = round.started.min(round.oldest).saturating_sub(slack);
-                let mono = now.saturating_sub(cx.now.wall.saturating_sub(wall));
+                let started = round.started;
+                let wall = started.wall.min(round.oldest).saturating_sub(slack);
+                let mono = started.mono.saturating_sub(started.wall - wall);
                 peer.agree(mono, wall, cx.settings.max_message_age);
             }
             peer.back_off = match round.moved {

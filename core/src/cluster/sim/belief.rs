@@ -163,3 +163,23 @@ fn first_come(world: &mut World) -> Step {
 fn members_are_served_in_order_of_arrival() {
     play_all(2, first_come);
 }
+
+/// Of two the other one stops in good order and is back soon: nobody could have been granted the locks of the first.
+fn the_other_is_back(world: &mut World) -> Step {
+    let timeout = world.plan.settings.failure_timeout;
+    world.begin(0..2)?;
+    world.must_get(0, "l0")?;
+    world.end(1, false, None)?;
+    world.run_until(world.now + timeout * 3 / 2)?;
+    world.start(1, "n1".to_owned())?;
+    world.until_agreed(60 * timeout)?;
+    match world.believes_in(0, "l0") {
+        true => Ok(()),
+        false => Err("m0 has given up its lock although it was alone".to_owned()),
+    }
+}
+
+#[test]
+fn locks_survive_the_restart_of_the_only_other() {
+    play_all(2, the_other_is_back);
+}
