@@ -103,7 +103,7 @@ pub use value::{IntoValue, Value, ValueType};
 pub use version::Version;
 pub use watch::{Event, EventKind, Watch};
 
-/// The examples of the README.
-#[cfg(doctest)]
+/// The examples of the README; one of them starts a cluster.
+#[cfg(all(doctest, feature = "cluster"))]
 #[doc = include_str!("../../README.md")]
 struct Readme;

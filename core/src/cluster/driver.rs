@@ -240,6 +240,11 @@ impl Outgoing {
         self.signal.ring();
     }
 
+    /// As [`send_one`](Outgoing::send_one), for who does not do so any more once the last word is said.
+    fn send_next(&self) -> bool {
+        !self.leaving.load(Ordering::SeqCst) && self.send_one()
+    }
+
     /// Sends one message, an urgent one if there is any. False: there is none.
     fn send_one(&self) -> bool {
         let _in_order = self.sending.lock();
@@ -301,7 +306,7 @@ fn send_out(cluster: &Weak<Cluster>, outgoing: &Outgoing, signal: &Signal) {
             // messages and theirs have rung.
             signal.hush();
         }
-        while !outgoing.leaving.load(Ordering::SeqCst) && outgoing.send_one() {}
+        while outgoing.send_next() {}
         let ended = match flushed {
             Flushed::Some => signal.is_stopping(),
             // A change that comes now goes out with those that follow within this time, and wakes nobody;
