@@ -212,6 +212,10 @@ impl State {
             {
                 let fence = Some(fence).filter(|_| !again);
                 todo.member(from, cx.writer().lock_cancel((id, attempt), fence));
+                if let Some(ask) = self.locks.asks.get_mut(&id) {
+                    // Should the same answer come once more, before the cancel is there, it is not to be taken.
+                    ask.void = ask.void.max(attempt);
+                }
             }
             return;
         }
